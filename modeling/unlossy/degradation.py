@@ -1,0 +1,179 @@
+"""Lossy encoding with real encoders, in memory or from file to file: what Unlossy is trained and measured on.
+
+MP3 (LAME), AAC (FFmpeg's own encoder) and Opus (libopus) come through PyAV, Vorbis (libvorbis) through soundfile. What
+`decode` returns is aligned with what went into `encode`: the offset, measured by cross-correlation, is 0 samples for every
+codec. (Noise-like sounds that Opus codes in its speech modes, below 56 kbps in stereo, come out up to 2 samples early.)
+"""
+
+import io
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+
+try:
+    import av
+    import soundfile
+    import soxr
+except ImportError:
+    av = soundfile = soxr = None  # type: ignore[assignment]
+
+from .audio_unlossy import decode_stream, to_float
+
+CODECS = ("mp3", "aac", "vorbis", "opus")
+SAMPLING_RATE = 44_100  # [Hz] of everything that `decode` returns
+
+MP3_BITRATES = (24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # [kbps]
+# Nominal bitrates [kbps] of libvorbis at 44.1 kHz for the qualities 0, 1 … 10, as it writes them into the header (12 s of
+# stereo pink noise come out within 6 % of them). soundfile's compression_level is 1 - quality / 10: the qualities below 0,
+# which would go down to 45 kbps, cannot be asked for.
+VORBIS_BITRATES = {
+    1: (48, 60, 70, 80, 86, 96, 110, 120, 140, 160, 240),
+    2: (64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 500),
+}
+BITRATE_RANGES = {  # lowest and highest bitrate [kbps] for mono and for stereo
+    "mp3": {1: (24, 320), 2: (24, 320)},
+    "aac": {1: (16, 160), 2: (16, 320)},
+    "vorbis": {channels: (rates[0], rates[-1]) for channels, rates in VORBIS_BITRATES.items()},
+    "opus": {1: (16, 256), 2: (32, 510)},  # below, its speech mode shifts sounds by up to 150 samples
+}
+_VORBIS_BLOCK = 65_536  # [frames] libsndfile crashes when a minute is handed over at once
+_LAMBDA_PER_QUALITY = 118  # FF_QP2LAMBDA: FFmpeg's unit of quality
+
+
+def check_bitrate(codec: str, bitrate_kbps: int, channels: int = 2) -> None:
+    """Raise a `ValueError` that names the way out if `codec` cannot take this bitrate [kbps] or number of channels."""
+    if codec not in CODECS:
+        raise ValueError(f"unknown codec {codec!r}: choose one of {', '.join(CODECS)}")
+    if channels not in (1, 2):
+        raise ValueError(f"cannot degrade {channels} channels: only mono and stereo are supported, mix down first")
+    lowest, highest = BITRATE_RANGES[codec][channels]
+    if not lowest <= bitrate_kbps <= highest:
+        kind = "mono" if channels == 1 else "stereo"
+        raise ValueError(f"{codec} in {kind} takes {lowest} to {highest} kbps, not {bitrate_kbps}")
+    if codec == "mp3" and bitrate_kbps not in MP3_BITRATES:
+        choices = ", ".join(map(str, MP3_BITRATES))
+        raise ValueError(f"mp3 has no bitrate of {bitrate_kbps} kbps: choose one of {choices}")
+
+
+def encode(
+    audio: np.ndarray,
+    sampling_rate: int,
+    codec: str,
+    bitrate_kbps: int | None,
+    *,
+    mp3_quality: int | None = None,
+    joint_stereo: bool = True,
+) -> bytes:
+    """Encode audio in memory.
+
+    Args:
+        audio (`np.ndarray` of shape `(channels, samples)`): float32, full scale ±1, mono or stereo, one sample or more.
+        sampling_rate (`int`): of `audio`, in Hz. Audio at another rate than the codec's is resampled first.
+        codec (`str`): one of `CODECS`. MP3, AAC (in M4A) and Vorbis (in Ogg) are encoded at 44.1 kHz, MP3 at 24 kbps at
+            22.05 kHz (the format asks for it), Opus (in Ogg) at 48 kHz.
+        bitrate_kbps (`int`, *optional*): MP3 gets exactly this (CBR); the other codecs take it as the mean they aim at.
+            Vorbis and Opus may overshoot it by a half and more on tonal music.
+        mp3_quality (`int`, *optional*): LAME's VBR quality from 0 (best) to 9 instead of a bitrate.
+        joint_stereo (`bool`, defaults to `True`): whether LAME may code stereo as mid and side.
+
+    Raises:
+        ValueError: unknown codec, bitrate or shape.
+    """
+    if audio.ndim != 2 or audio.shape[1] == 0:
+        raise ValueError(f"audio must have shape (channels, samples) and at least one sample, not {audio.shape}")
+    channels = audio.shape[0]
+    if mp3_quality is not None:
+        if codec != "mp3" or bitrate_kbps is not None or mp3_quality not in range(10):
+            raise ValueError("mp3_quality is 0 to 9, for codec 'mp3' with bitrate_kbps=None")
+        check_bitrate(codec, 128, channels)
+    elif bitrate_kbps is None:
+        raise ValueError("bitrate_kbps is needed (only mp3 can do without, with mp3_quality)")
+    else:
+        check_bitrate(codec, bitrate_kbps, channels)
+
+    rate = _encoder_rate(codec, bitrate_kbps)
+    audio = np.ascontiguousarray(_resample(audio.astype(np.float32, copy=False), sampling_rate, rate))
+    if codec == "vorbis":
+        assert bitrate_kbps is not None
+        return _encode_vorbis(audio, rate, bitrate_kbps)
+    options = {}
+    if codec == "mp3":
+        options["joint_stereo"] = str(int(joint_stereo))
+        if mp3_quality is not None:
+            options |= {"flags": "+qscale", "global_quality": str(mp3_quality * _LAMBDA_PER_QUALITY)}
+    return _encode_av(audio, rate, codec, bitrate_kbps, options)
+
+
+def decode(data: bytes, num_frames: int) -> np.ndarray:
+    """Decode what `encode` made.
+
+    Args:
+        data (`bytes`): an encoded file.
+        num_frames (`int`): samples a channel of the original at 44.1 kHz: the result is cut or zero-padded to it.
+
+    Returns:
+        `np.ndarray` of shape `(channels, num_frames)`: float32 at 44.1 kHz, not clipped, aligned with the original.
+    """
+    with av.open(io.BytesIO(data), "r") as container:
+        stream = container.streams.audio[0]
+        rate = stream.rate
+        blocks = [to_float(frame) for frame in decode_stream(container, stream)]
+    audio = _resample(np.concatenate(blocks, axis=1), rate, SAMPLING_RATE)[:, :num_frames]
+    return np.pad(audio, ((0, 0), (0, num_frames - audio.shape[1])))
+
+
+def _encoder_rate(codec: str, bitrate_kbps: int | None) -> int:
+    if codec == "opus":
+        return 48_000
+    # MPEG-1, which has the rate 44.1 kHz, starts at 32 kbps; below there is only MPEG-2 with its half rates.
+    return SAMPLING_RATE // 2 if codec == "mp3" and bitrate_kbps is not None and bitrate_kbps < 32 else SAMPLING_RATE
+
+
+def _resample(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
+    if from_rate == to_rate:
+        return audio
+    return np.ascontiguousarray(soxr.resample(audio.T, from_rate, to_rate, quality="VHQ").T)
+
+
+def _encode_av(audio: np.ndarray, rate: int, codec: str, bitrate_kbps: int | None, options: dict[str, str]) -> bytes:
+    name, container_format = {"mp3": ("libmp3lame", "mp3"), "aac": ("aac", "ipod"), "opus": ("libopus", "ogg")}[codec]
+    # The M4A edit list counts in this unit: with the default of a millisecond the length would be rounded.
+    container_options = {"movie_timescale": str(rate)} if codec == "aac" else {}
+    layout = "mono" if audio.shape[0] == 1 else "stereo"
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=container_format, options=container_options) as container:
+        stream = container.add_stream(name, rate=rate, layout=layout, options=options)
+        assert isinstance(stream, av.AudioStream)
+        if bitrate_kbps is not None:
+            stream.bit_rate = bitrate_kbps * 1000
+        frame = av.AudioFrame.from_ndarray(audio, format="fltp", layout=layout)
+        frame.sample_rate = rate
+        frame.pts = 0  # without it FFmpeg writes no edit list, and AAC comes back 1,024 samples late
+        frame.time_base = Fraction(1, rate)
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            container.mux(packet)
+    return buffer.getvalue()
+
+
+def _encode_vorbis(audio: np.ndarray, rate: int, bitrate_kbps: int) -> bytes:
+    nominal = VORBIS_BITRATES[audio.shape[0]]
+    level = 1 - np.interp(bitrate_kbps, nominal, np.linspace(0, 1, len(nominal)))
+    buffer = io.BytesIO()
+    with soundfile.SoundFile(
+        buffer,
+        "w",
+        samplerate=rate,
+        channels=audio.shape[0],
+        format="OGG",
+        subtype="VORBIS",
+        compression_level=float(level),
+    ) as file:
+        for block in _split(audio, _VORBIS_BLOCK):
+            file.write(block.T)
+    return buffer.getvalue()
+
+
+def _split(audio: np.ndarray, frames: int) -> Iterator[np.ndarray]:
+    for start in range(0, audio.shape[1], frames):
+        yield audio[:, start : start + frames]
