@@ -1,0 +1,9 @@
+"""The command line of Unlossy.
+
+No module here imports `unlossy`, torch or numpy at its top: `unlossy --help` and usage errors answer at once,
+and the parent of worker processes stays small. Heavy imports stand in the functions that need them.
+"""
+
+from unlossy_cli.command_line import main
+
+__all__ = ["main"]

@@ -1,0 +1,119 @@
+"""Arguments of the `unlossy` command, and how its errors reach the user: one sentence and an exit code.
+
+Exit codes: 0 all done; 1 some of many files failed; 2 wrong usage, or the one file failed; 130 interrupted.
+"""
+
+import argparse
+import importlib
+import importlib.metadata
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from unlossy_cli.planning import OUTPUT_FORMATS, describe
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that reports a wrong argument in one sentence, without the usage text before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+class _Version(argparse.Action):
+    """`--version`; the package's metadata is read only when asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        print(f"unlossy {importlib.metadata.version('unlossy')}")
+        parser.exit()
+
+
+def _detail(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:  # also false for NaN
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def _add_overwrite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace output files that exist already")
+
+
+def _add_restore(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="an audio file, or a folder of them")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE_OR_FOLDER",
+        help="where the result goes (default: song.restored.flac beside song.mp3); sub-folders are kept",
+    )
+    parser.add_argument(
+        "--detail",
+        type=_detail,
+        default=1.0,
+        metavar="0..1",
+        help="0: closest to what the codec kept; 1: with all the regenerated treble (default: 1)",
+    )
+    parser.add_argument("--model", metavar="ID_OR_FOLDER", help="a Hub id or a local folder (default: the shipped one)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
+    parser.add_argument(
+        "--format", choices=OUTPUT_FORMATS, help="of the output (default: that of -o FILE, otherwise flac)"
+    )
+    parser.add_argument(
+        "--bit-depth", choices=("16", "24", "32f"), help="of wav (all) and flac (16, 24) output (default: 24)"
+    )
+    _add_overwrite(parser)
+
+
+def _add_degrade(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path, metavar="INPUT", help="an audio file")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the compressed file to write")
+    parser.add_argument("--codec", choices=("mp3", "aac", "vorbis", "opus"), required=True)
+    parser.add_argument("--bitrate", type=int, required=True, metavar="KBPS", help="nominal bitrate [kbps]")
+    _add_overwrite(parser)
+
+
+def _add_info(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path, metavar="FILE", help="an audio file")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of the whole command line; the chosen command's name is left in `command`."""
+    parser = _Parser(prog="unlossy", description="Restore audio that was saved as MP3, AAC, Vorbis or Opus.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, add, description in (
+        ("restore", _add_restore, "restore files and whole folders"),
+        ("degrade", _add_degrade, "save a file with a real lossy encoder, to hear or to train on what it does"),
+        ("info", _add_info, "show what a file is, what its codec cut off, and what a restoration would do"),
+    ):
+        add(commands.add_parser(name, help=description, description=description[0].upper() + description[1:] + "."))
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv (sequence of `str`, *optional*): the arguments; default: those of the process.
+
+    Returns:
+        `int`: the exit code. Wrong arguments, `--help` and `--version` raise `SystemExit`, as argparse does.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no valid text
+    arguments = build_parser().parse_args(argv)
+    command = importlib.import_module(f"unlossy_cli.{arguments.command}")
+    try:
+        return command.run(arguments)
+    except KeyboardInterrupt:
+        print("unlossy: interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"unlossy: {describe(error)}", file=sys.stderr)
+        return 2

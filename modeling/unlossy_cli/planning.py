@@ -1,0 +1,152 @@
+"""Which files are restored, and where each result goes. Only names are looked at here, no audio is opened."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+OUTPUT_FORMATS = ("wav", "flac", "mp3", "opus", "m4a")
+LOSSLESS_BIT_DEPTHS = {"wav": ("16", "24", "32f"), "flac": ("16", "24")}
+DEFAULT_FORMAT = "flac"
+
+# What a folder is searched for. A file named by the user is tried whatever its suffix.
+AUDIO_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("aac", "ac3", "aif", "aiff", "amr", "ape", "au", "caf", "eac3", "flac", "m4a", "m4b", "mka", "mp2", "mp3"),
+        *("mpc", "oga", "ogg", "opus", "spx", "tta", "w64", "wav", "wave", "weba", "wma", "wv"),
+    )
+)
+RESTORED_MARK = ".restored"  # of outputs beside their inputs; a later run knows them by it
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to restore."""
+
+    input: Path
+    output: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one job ended. `error` is one sentence that names the file, or None; `fatal` if no other file can succeed."""
+
+    job: Job
+    error: str | None = None
+    fatal: bool = False
+
+
+class UsageError(ValueError):
+    """The arguments contradict each other or the files; nothing was started."""
+
+
+def describe(error: Exception) -> str:
+    """Say in one sentence what an error says, without Python's `[Errno 13]`."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
+
+
+def choose_format(inputs: Sequence[Path], output: str | None, wanted: str | None, bit_depth: str | None) -> str:
+    """Choose the output format: the wanted one, that of an output file's suffix, or FLAC.
+
+    Raises:
+        UsageError: if format, suffix and bit depth contradict each other.
+    """
+    chosen = wanted or DEFAULT_FORMAT
+    if output is not None and not _is_folder_name(inputs, output):
+        suffix = Path(output).suffix.lower().removeprefix(".")
+        if suffix not in OUTPUT_FORMATS:
+            raise UsageError(
+                f"{output}: cannot write {suffix!r} files; choose one of {', '.join(OUTPUT_FORMATS)}, "
+                "or end the name with / if it is a folder"
+            )
+        if wanted not in (None, suffix):
+            raise UsageError(f"{output}: the name asks for {suffix}, but --format for {wanted}; give one of them")
+        chosen = suffix
+    if bit_depth is not None and bit_depth not in LOSSLESS_BIT_DEPTHS.get(chosen, ()):
+        possible = ", ".join(LOSSLESS_BIT_DEPTHS.get(chosen, ())) or "no --bit-depth"
+        raise UsageError(f"--bit-depth {bit_depth} does not fit the output format {chosen}, which takes {possible}")
+    return chosen
+
+
+def plan_jobs(inputs: Sequence[Path], output: str | None, audio_format: str) -> tuple[list[Job], list[str]]:
+    """List every file to restore with its output, in an order that is the same on every machine.
+
+    Args:
+        inputs (sequence of `Path`): files and folders; folders are searched with their sub-folders.
+        output (`str`, *optional*): a file (one input file only) or a folder; default: beside each input.
+        audio_format (`str`): one of `OUTPUT_FORMATS`.
+
+    Returns:
+        the jobs, and one sentence for each folder that could not be read.
+
+    Raises:
+        UsageError: if there is nothing to do, two inputs have the same output, or an output is itself an input.
+    """
+    if output is not None and not _is_folder_name(inputs, output):
+        jobs = [Job(inputs[0], Path(output))]
+        unreadable: list[str] = []
+    else:
+        folder = None if output is None else Path(output)
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise UsageError(f"{output}: is a file, but the results of several inputs need a folder")
+        jobs, unreadable = _plan_into_folder(inputs, folder, audio_format)
+    _check_outputs(jobs)
+    return jobs, unreadable
+
+
+def _is_folder_name(inputs: Sequence[Path], output: str) -> bool:
+    """Tell whether -o names a folder: always for many results, and for one if it looks like a folder."""
+    if len(inputs) > 1 or inputs[0].is_dir():
+        return True
+    return output.endswith(("/", os.sep)) or Path(output).is_dir() or not Path(output).suffix
+
+
+def _plan_into_folder(inputs: Sequence[Path], folder: Path | None, audio_format: str) -> tuple[list[Job], list[str]]:
+    jobs: dict[Path, Job] = {}  # by real path: a file named twice is restored once
+    unreadable: list[str] = []
+    for given in inputs:
+        is_folder = given.is_dir()
+        found = list(_search(given, folder, unreadable)) if is_folder else [given]
+        if not found and not unreadable:
+            raise UsageError(f"{given}: no audio files in this folder")
+        for path in found:
+            below = path.parent.relative_to(given) if is_folder else Path()
+            parent = path.parent if folder is None else folder / below
+            mark = RESTORED_MARK if parent.resolve() == path.parent.resolve() else ""
+            jobs.setdefault(path.resolve(), Job(path, parent / f"{path.stem}{mark}.{audio_format}"))
+    return list(jobs.values()), unreadable
+
+
+def _search(root: Path, output_folder: Path | None, unreadable: list[str]) -> Iterator[Path]:
+    """Yield the audio files below a folder, without hidden ones and without the results of an earlier run."""
+    results = None if output_folder is None else output_folder.resolve()
+
+    def on_error(error: OSError) -> None:
+        unreadable.append(f"{error.filename}: {error.strerror}")
+
+    for name, folders, files in os.walk(root, onerror=on_error):
+        parent = Path(name)
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and (parent / f).resolve() != results)
+        for file in sorted(files):
+            path = parent / file
+            is_result = path.stem.endswith(RESTORED_MARK)
+            if path.suffix.lower() in AUDIO_SUFFIXES and not file.startswith(".") and not is_result:
+                yield path
+
+
+def _check_outputs(jobs: Sequence[Job]) -> None:
+    inputs = {job.input.resolve() for job in jobs}
+    taken: dict[Path, Path] = {}
+    for job in jobs:
+        output = job.output.resolve()
+        if output in inputs:
+            raise UsageError(f"{job.output}: this output is also an input; choose another one with -o")
+        if output in taken:
+            raise UsageError(
+                f"{job.input} and {taken[output]} would both be written to {job.output}; "
+                "rename one of them, or restore them into different folders"
+            )
+        taken[output] = job.input

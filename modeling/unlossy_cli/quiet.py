@@ -1,0 +1,21 @@
+"""Keeps what libraries print on stderr away from a user who can do nothing about it."""
+
+import os
+import sys
+import warnings
+
+
+def silence_libraries() -> None:
+    """Turn the libraries' warnings off, before they are imported. `python -W` turns them on again."""
+    if sys.warnoptions:
+        return
+    warnings.simplefilter("ignore")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
+
+def silence_transformers() -> None:
+    """Turn off the progress bar of loading weights: it is over in milliseconds, and not the bar the user waits for."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()

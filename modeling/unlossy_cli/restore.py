@@ -1,0 +1,110 @@
+"""`unlossy restore`: plan, share out, restore, sum up."""
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from types import FrameType
+
+from unlossy_cli.planning import Job, Outcome, choose_format, plan_jobs
+from unlossy_cli.quiet import silence_libraries
+from unlossy_cli.sharing import Share
+from unlossy_cli.work import Settings, find_problem
+from unlossy_cli.workers import count_workers, restore_files
+
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} < {remaining}"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Restore the files and folders that the arguments name, and return the exit code."""
+    silence_libraries()
+    audio_format = choose_format(arguments.inputs, arguments.output, arguments.format, arguments.bit_depth)
+    jobs, errors = plan_jobs(arguments.inputs, arguments.output, audio_format)
+    share = Share.from_environment()
+    settings = Settings(
+        model=arguments.model,
+        device=arguments.device,
+        detail=arguments.detail,
+        format=audio_format,
+        bit_depth=arguments.bit_depth or "24",
+        overwrite=arguments.overwrite,
+        local_rank=share.local_rank,
+    )
+    with _terminated_like_interrupted():
+        share.meet()
+        outcomes = share.gather(_restore(share.of(jobs), settings, share))
+    errors += [outcome.error for outcome in outcomes if outcome.error is not None]
+    if not errors:
+        return 0
+    is_fatal = any(outcome.fatal for outcome in outcomes)
+    if share.rank == 0 or not share.can_gather:
+        _print_errors(errors, len(jobs), is_fatal)
+    return 2 if is_fatal or len(jobs) == 1 else 1
+
+
+def _restore(jobs: Sequence[Job], settings: Settings, share: Share) -> list[Outcome]:
+    """Restore this process's share of the files, with a progress bar."""
+    from tqdm import tqdm
+
+    problems = {job: find_problem(job, settings.overwrite) for job in jobs}
+    outcomes = [Outcome(job, problem) for job, problem in problems.items() if problem is not None]
+    jobs = [job for job, problem in problems.items() if problem is None]
+    workers = 1
+    if len(jobs) > 1 and _runs_on_cpu(settings.device):
+        workers, threads = count_workers(len(jobs), share.local_world_size)
+        settings = replace(settings, threads=threads)
+    done: dict[Job, float] = {}
+    is_shown = sys.stderr.isatty() and share.rank == 0 and bool(jobs)
+    with tqdm(total=len(jobs), bar_format=_BAR, miniters=0, disable=not is_shown) as bar:
+
+        def report(job: Job, fraction: float) -> None:
+            if job not in done:
+                bar.set_description_str(job.input.name, refresh=False)
+            bar.update(fraction - done.get(job, 0.0))
+            done[job] = fraction
+
+        for outcome in restore_files(jobs, settings, workers, report):
+            outcomes.append(outcome)
+            if outcome.fatal:
+                break
+            report(outcome.job, 1.0)
+            if outcome.error is None:
+                tqdm.write(f"{outcome.job.input} -> {outcome.job.output}", file=sys.stdout)
+    return outcomes
+
+
+def _runs_on_cpu(device: str) -> bool:
+    if device != "auto":
+        return device == "cpu"
+    import torch
+
+    return not torch.cuda.is_available() and not torch.backends.mps.is_available()
+
+
+def _print_errors(errors: Sequence[str], files: int, is_fatal: bool) -> None:
+    if is_fatal or files == 1:
+        print(f"unlossy: {errors[-1]}", file=sys.stderr)
+        return
+    print(f"unlossy: {len(errors)} of {files} files failed:", file=sys.stderr)
+    for error in errors:
+        print(f"  {error}", file=sys.stderr)
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Let SIGTERM, which launchers and service managers send, clean up as Ctrl+C does."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,87 @@
+"""Restoring one file, in whichever process: the place where the command line meets the package."""
+
+import functools
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from unlossy_cli.planning import Job, Outcome, describe
+from unlossy_cli.quiet import silence_libraries, silence_transformers
+
+if TYPE_CHECKING:
+    from unlossy import UnlossyModel
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds for every file of a run."""
+
+    model: str | None
+    device: str
+    detail: float
+    format: str
+    bit_depth: str
+    overwrite: bool
+    local_rank: int = 0
+    threads: int | None = None  # None: PyTorch's own choice
+
+
+def find_problem(job: Job, overwrite: bool) -> str | None:
+    """Name in one sentence what can be seen without opening the audio, before anything heavy is loaded."""
+    try:
+        job.input.stat()
+    except FileNotFoundError:
+        return f"{job.input}: no such file"
+    except OSError as error:
+        return describe(error)
+    if not overwrite and job.output.exists():
+        return f"{job.output}: exists already; add --overwrite to replace it"
+    return None
+
+
+def restore_file(job: Job, settings: Settings, progress: Callable[[float], None]) -> Outcome:
+    """Restore one file; whatever goes wrong with it is returned, not raised, so that the next file has its turn."""
+    silence_libraries()
+    try:
+        from unlossy.audio_unlossy import AudioReader
+        from unlossy.restoration_unlossy import restore
+
+        with AudioReader(job.input):
+            pass  # a file that can't be opened is reported before the model is loaded and a folder made
+        try:
+            model = _load_model(settings)
+        except (ValueError, OSError) as error:
+            return Outcome(job, describe(error), fatal=True)
+        job.output.parent.mkdir(parents=True, exist_ok=True)
+        restore(
+            job.input,
+            model,
+            detail=settings.detail,
+            output=job.output,
+            format=settings.format,
+            bit_depth=settings.bit_depth,
+            overwrite=settings.overwrite,
+            progress=progress,
+        )
+    except (ValueError, OSError) as error:
+        sentence = describe(error)
+        names_file = str(job.input) in sentence or str(job.output) in sentence
+        return Outcome(job, sentence if names_file else f"{job.input}: {sentence}")
+    except Exception:
+        return Outcome(job, f"{job.input}: unexpected error, please report it\n{traceback.format_exc()}")
+    return Outcome(job)
+
+
+@functools.cache
+def _load_model(settings: Settings) -> "UnlossyModel":
+    import torch
+
+    from unlossy.restoration_unlossy import load_model
+
+    silence_transformers()
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    if settings.device in ("auto", "cuda") and torch.cuda.is_available():
+        torch.cuda.set_device(settings.local_rank % torch.cuda.device_count())
+    return load_model(settings.model, settings.device)

@@ -1,0 +1,131 @@
+"""Several files at once, one process a core.
+
+One network call gains little from a second core, whole files side by side gain nearly all of it. Not
+`concurrent.futures`: an interrupted or killed process must take its half-written file with it, and a process that the
+system kills (memory) must cost one file, not the run.
+
+    parent                              worker
+      Job ─────────────────────────────▶ restore_file
+      float, from 0 to 1 ◀────────────── progress of that file
+      Outcome ◀───────────────────────── when it is done
+      closed ──────────────────────────▶ ends
+"""
+
+import contextlib
+import functools
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from types import FrameType
+
+from unlossy_cli.planning import Job, Outcome
+from unlossy_cli.work import Settings, restore_file
+
+_REPORT_INTERVAL = 0.1  # [s] between two progress reports of a file
+_MEMORY_PER_WORKER = 1.5e9  # [bytes]: interpreter and libraries, the model, and a file's blocks
+
+Report = Callable[[Job, float], None]
+
+
+def count_workers(files: int, processes_here: int) -> tuple[int, int]:
+    """Choose how many processes work side by side, and with how many threads each.
+
+    Args:
+        files (`int`): number of files to restore.
+        processes_here (`int`): number of processes that a launcher started on this machine and that do the same.
+    """
+    has_affinity = hasattr(os, "sched_getaffinity")  # Linux only; knows the limits of containers and batch systems
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    cores = max(1, cores // processes_here)
+    workers = min(files, cores)
+    if hasattr(os, "sysconf"):
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / processes_here
+        workers = min(workers, int(memory / _MEMORY_PER_WORKER))
+    workers = max(1, workers)
+    return workers, max(1, cores // workers)
+
+
+def restore_files(jobs: Sequence[Job], settings: Settings, workers: int, report: Report) -> Iterator[Outcome]:
+    """Restore files in `workers` processes, or in this one if it is a single one, and yield each as it ends."""
+    if workers == 1:
+        for job in jobs:
+            yield restore_file(job, settings, functools.partial(report, job))
+        return
+    waiting = list(reversed(jobs))
+    team = [_Worker(settings, waiting.pop()) for _ in range(workers)]
+    try:
+        while team:
+            ready = wait([worker.connection for worker in team])
+            for worker in [w for w in team if w.connection in ready]:
+                message = worker.receive()
+                if isinstance(message, float):
+                    report(worker.job, message)
+                    continue
+                yield message
+                if waiting and worker.process.is_alive():
+                    worker.give(waiting.pop())
+                else:
+                    team.remove(worker)
+                    worker.stop()
+                    if waiting:
+                        team.append(_Worker(settings, waiting.pop()))
+    finally:
+        for worker in team:
+            worker.stop()
+
+
+class _Worker:
+    """The parent's side of one process, which has always one job."""
+
+    def __init__(self, settings: Settings, job: Job) -> None:
+        context = multiprocessing.get_context("spawn")  # PyTorch's threads don't survive a fork
+        self.connection, theirs = context.Pipe()
+        self.process: SpawnProcess = context.Process(target=_work, args=(theirs, settings), daemon=True)
+        self.process.start()
+        theirs.close()  # so that receiving from a dead process ends
+        self.give(job)
+
+    def give(self, job: Job) -> None:
+        self.job = job
+        with contextlib.suppress(BrokenPipeError):  # it died: receive() tells
+            self.connection.send(job)
+
+    def receive(self) -> Outcome | float:
+        try:
+            return self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            reason = "ran out of memory?" if self.process.exitcode == -signal.SIGKILL else "see above"
+            return Outcome(self.job, f"{self.job.input}: its process died, code {self.process.exitcode} ({reason})")
+
+    def stop(self) -> None:
+        self.connection.close()
+        self.process.terminate()
+        self.process.join()
+
+
+def _work(connection: Connection, settings: Settings) -> None:
+    """Restore what the parent sends, until it closes the connection or sends SIGTERM."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches every process: the parent decides
+    signal.signal(signal.SIGTERM, _exit)
+    last_report = 0.0
+
+    def progress(fraction: float) -> None:
+        nonlocal last_report
+        if time.monotonic() - last_report >= _REPORT_INTERVAL:
+            last_report = time.monotonic()
+            connection.send(float(fraction))
+
+    try:
+        while True:
+            connection.send(restore_file(connection.recv(), settings, progress))
+    except (EOFError, BrokenPipeError):
+        pass  # the parent is gone
+
+
+def _exit(signum: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + signum)  # on its way out, the writer removes its temporary file
