@@ -1,0 +1,38 @@
+"""Fixtures that several test modules share: a tiny untrained model, and short synthesised files."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+SAMPLING_RATE = 44_100  # [Hz]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of an untrained model, which returns its input, small enough to restore seconds of audio in no time."""
+    from unlossy import UnlossyConfig, UnlossyModel
+
+    folder = tmp_path_factory.mktemp("tiny-model")
+    config = UnlossyConfig(hidden_sizes=(8, 8), depths=(1, 1), embedding_size=32)
+    UnlossyModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def write_chord(tmp_path: Path) -> Callable[..., Path]:
+    """Function that writes half a second of a stereo chord to a file below `tmp_path`, and returns its path."""
+
+    def write(name: str = "song.wav", *, seconds: float = 0.5) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        time = np.arange(round(seconds * SAMPLING_RATE)) / SAMPLING_RATE
+        left, right = (
+            sum(0.15 * np.sin(2 * np.pi * root * ratio * time) for ratio in (1, 1.25, 1.5)) for root in (220, 440)
+        )
+        soundfile.write(path, np.stack([left, right], axis=1), SAMPLING_RATE)
+        return path
+
+    return write

@@ -1,0 +1,123 @@
+"""Which files a run takes, where its results go, and how they are shared out."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from unlossy_cli.planning import Job, UsageError, choose_format, plan_jobs
+from unlossy_cli.sharing import Share
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def outputs(jobs: list[Job], base: Path) -> dict[str, str]:
+    return {job.input.relative_to(base).as_posix(): job.output.relative_to(base).as_posix() for job in jobs}
+
+
+def test_result_lies_beside_a_single_file(tmp_path: Path) -> None:
+    jobs, _ = plan_jobs([tmp_path / "song.mp3"], None, "flac")
+    assert outputs(jobs, tmp_path) == {"song.mp3": "song.restored.flac"}
+
+
+def test_folder_keeps_its_structure_and_skips_what_is_no_input(tmp_path: Path) -> None:
+    touch(tmp_path, "in/b/two.OGG", "in/a.mp3", "in/cover.jpg", "in/.hidden.mp3", "in/.trash/x.mp3")
+    touch(tmp_path, "in/old.restored.flac", "in/out/earlier.flac")
+    jobs, unreadable = plan_jobs([tmp_path / "in"], str(tmp_path / "in" / "out"), "wav")
+    assert outputs(jobs, tmp_path) == {"in/a.mp3": "in/out/a.wav", "in/b/two.OGG": "in/out/b/two.wav"}
+    assert unreadable == []
+    jobs, _ = plan_jobs([tmp_path / "in" / "b"], None, "flac")
+    assert outputs(jobs, tmp_path) == {"in/b/two.OGG": "in/b/two.restored.flac"}
+
+
+def test_results_into_the_folder_of_the_inputs_are_marked(tmp_path: Path) -> None:
+    touch(tmp_path, "a.flac")
+    jobs, _ = plan_jobs([tmp_path], str(tmp_path), "flac")
+    assert outputs(jobs, tmp_path) == {"a.flac": "a.restored.flac"}
+
+
+@pytest.mark.parametrize("output", ["out", "out/", "out.d/"])
+def test_output_that_looks_like_a_folder_is_one(tmp_path: Path, output: str) -> None:
+    jobs, _ = plan_jobs([tmp_path / "in" / "song.mp3"], f"{tmp_path}/{output}", "flac")
+    assert jobs[0].output == tmp_path / output / "song.flac"
+
+
+def test_file_named_twice_is_restored_once(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp3")
+    jobs, _ = plan_jobs([tmp_path, tmp_path / "a.mp3"], None, "flac")
+    assert len(jobs) == 1
+
+
+def test_two_inputs_with_one_output_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "song.mp3", "song.ogg")
+    with pytest.raises(UsageError, match=r"song\.ogg and .*song\.mp3 would both be written to .*song\.restored\.flac"):
+        plan_jobs([tmp_path], None, "flac")
+
+
+def test_output_that_is_an_input_is_refused(tmp_path: Path) -> None:
+    song = tmp_path / "song.flac"
+    with pytest.raises(UsageError, match=re.escape(f"{song}: this output is also an input")):
+        plan_jobs([song], str(song), "flac")
+
+
+def test_folder_without_audio_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no audio files"):
+        plan_jobs([tmp_path], None, "flac")
+
+
+def test_file_as_output_of_several_inputs_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "all.flac")
+    with pytest.raises(UsageError, match="need a folder"):
+        plan_jobs([tmp_path / "a.mp3", tmp_path / "b.mp3"], str(tmp_path / "all.flac"), "flac")
+
+
+@pytest.mark.parametrize(
+    ("output", "wanted", "bit_depth", "expected"),
+    [
+        (None, None, None, "flac"),
+        (None, "mp3", None, "mp3"),
+        ("x.WAV", None, "32f", "wav"),
+        ("x.m4a", "m4a", None, "m4a"),
+        ("folder/", "opus", None, "opus"),
+    ],
+)
+def test_format(output: str | None, wanted: str | None, bit_depth: str | None, expected: str) -> None:
+    assert choose_format([Path("song.mp3")], output, wanted, bit_depth) == expected
+
+
+@pytest.mark.parametrize(
+    ("output", "wanted", "bit_depth", "message"),
+    [
+        ("x.xyz", None, None, "cannot write 'xyz' files"),
+        ("x.mp3", "wav", None, "--format"),
+        (None, "flac", "32f", "--bit-depth 32f does not fit the output format flac, which takes 16, 24"),
+        (None, "mp3", "16", "which takes no --bit-depth"),
+    ],
+)
+def test_contradictory_formats_are_refused(
+    output: str | None, wanted: str | None, bit_depth: str | None, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        choose_format([Path("song.mp3")], output, wanted, bit_depth)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 7])
+def test_shares_cover_every_file_once(world_size: int) -> None:
+    files = list(range(5))
+    shares = [Share(rank, world_size).of(files) for rank in range(world_size)]
+    assert sorted(sum(shares, [])) == files
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_share_of_a_launched_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("RANK", "3"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "1"), ("LOCAL_WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    assert Share.from_environment() == Share(3, 4, 1, 2)
+    monkeypatch.setenv("RANK", "4")
+    with pytest.raises(ValueError, match="RANK 4"):
+        Share.from_environment()
