@@ -23,6 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     silence_libraries()
     audio_format = choose_format(arguments.inputs, arguments.output, arguments.format, arguments.bit_depth)
     jobs, errors = plan_jobs(arguments.inputs, arguments.output, audio_format)
+    asked = len(jobs) + len(errors)
     share = Share.from_environment()
     settings = Settings(
         model=arguments.model,
@@ -39,10 +40,14 @@ def run(arguments: argparse.Namespace) -> int:
     errors += [outcome.error for outcome in outcomes if outcome.error is not None]
     if not errors:
         return 0
-    is_fatal = any(outcome.fatal for outcome in outcomes)
-    if share.rank == 0 or not share.can_gather:
-        _print_errors(errors, len(jobs), is_fatal)
-    return 2 if is_fatal or len(jobs) == 1 else 1
+    fatal = next((outcome.error for outcome in outcomes if outcome.fatal), None)
+    is_single = fatal is not None or asked == 1
+    if share.rank == 0 or not share.can_gather:  # otherwise the first process speaks for all
+        if is_single:
+            print(f"unlossy: {fatal or errors[0]}", file=sys.stderr)
+        else:
+            print("\n  ".join([f"unlossy: {len(errors)} of {asked} files failed:", *errors]), file=sys.stderr)
+    return 2 if is_single else 1
 
 
 def _restore(jobs: Sequence[Job], settings: Settings, share: Share) -> list[Outcome]:
@@ -53,7 +58,7 @@ def _restore(jobs: Sequence[Job], settings: Settings, share: Share) -> list[Outc
     outcomes = [Outcome(job, problem) for job, problem in problems.items() if problem is not None]
     jobs = [job for job, problem in problems.items() if problem is None]
     workers = 1
-    if len(jobs) > 1 and _runs_on_cpu(settings.device):
+    if (len(jobs) > 1 or share.world_size > 1) and _runs_on_cpu(settings.device):
         workers, threads = count_workers(len(jobs), share.local_world_size)
         settings = replace(settings, threads=threads)
     done: dict[Job, float] = {}
@@ -82,15 +87,6 @@ def _runs_on_cpu(device: str) -> bool:
     import torch
 
     return not torch.cuda.is_available() and not torch.backends.mps.is_available()
-
-
-def _print_errors(errors: Sequence[str], files: int, is_fatal: bool) -> None:
-    if is_fatal or files == 1:
-        print(f"unlossy: {errors[-1]}", file=sys.stderr)
-        return
-    print(f"unlossy: {len(errors)} of {files} files failed:", file=sys.stderr)
-    for error in errors:
-        print(f"  {error}", file=sys.stderr)
 
 
 @contextmanager
