@@ -1,0 +1,1 @@
+"""Building training data for Unlossy, training it and measuring it."""
