@@ -9,6 +9,7 @@ of the pairs both sides are the same, so that a model learns to leave good audio
 """
 
 import argparse
+import contextlib
 import csv
 import functools
 import io
@@ -166,8 +167,8 @@ def build(clips: Path, output: Path, *, seed: int = 0, workers: int = 2) -> dict
             waiting[split] = []
 
     work = functools.partial(make_pair, folder=clips, seed=seed)
-    with multiprocessing.Pool(workers) as pool:
-        for pair in pool.imap(work, rows, chunksize=4):
+    with multiprocessing.Pool(workers) if workers > 1 else contextlib.nullcontext() as pool:
+        for pair in pool.imap(work, rows, chunksize=4) if pool else map(work, rows):
             if pair.pop("rejected"):
                 counts["rejected"][f"{pair['codec']} {pair['bitrate_kbps']}"] += 1
                 continue
