@@ -1,13 +1,14 @@
 """Lossy encoding with real encoders, in memory or from file to file: what Unlossy is trained and measured on.
 
 MP3 (LAME), AAC (FFmpeg's own encoder) and Opus (libopus) come through PyAV, Vorbis (libvorbis) through soundfile. What
-`decode` returns is aligned with what went into `encode`: the offset, measured by cross-correlation, is 0 samples for every
-codec. (Noise-like sounds that Opus codes in its speech modes, below 56 kbps in stereo, come out up to 2 samples early.)
+`decode` returns is aligned with what went into `encode`: the offset, measured by cross-correlation, is 0 samples for
+every codec. (Noise-like sounds that Opus codes in its speech modes, below 56 kbps in stereo, may be 2 samples early.)
 """
 
 import io
-from collections.abc import Iterator
-from fractions import Fraction
+import os
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -18,15 +19,15 @@ try:
 except ImportError:
     av = soundfile = soxr = None  # type: ignore[assignment]
 
-from .audio_unlossy import decode_stream, to_float
+from .audio_unlossy import AudioError, AudioReader, Encoder, Resampler, TemporaryFile, decode_stream, to_float
 
 CODECS = ("mp3", "aac", "vorbis", "opus")
 SAMPLING_RATE = 44_100  # [Hz] of everything that `decode` returns
 
 MP3_BITRATES = (24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # [kbps]
-# Nominal bitrates [kbps] of libvorbis at 44.1 kHz for the qualities 0, 1 … 10, as it writes them into the header (12 s of
-# stereo pink noise come out within 6 % of them). soundfile's compression_level is 1 - quality / 10: the qualities below 0,
-# which would go down to 45 kbps, cannot be asked for.
+# Nominal bitrates [kbps] of libvorbis at 44.1 kHz for the qualities 0, 1 … 10, as it writes them into the header (12 s
+# of stereo pink noise come out within 6 % of them). soundfile's compression_level is 1 - quality / 10: the qualities
+# below 0, which would go down to 45 kbps, cannot be asked for.
 VORBIS_BITRATES = {
     1: (48, 60, 70, 80, 86, 96, 110, 120, 140, 160, 240),
     2: (64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 500),
@@ -37,7 +38,8 @@ BITRATE_RANGES = {  # lowest and highest bitrate [kbps] for mono and for stereo
     "vorbis": {channels: (rates[0], rates[-1]) for channels, rates in VORBIS_BITRATES.items()},
     "opus": {1: (16, 256), 2: (32, 510)},  # below, its speech mode shifts sounds by up to 150 samples
 }
-_VORBIS_BLOCK = 65_536  # [frames] libsndfile crashes when a minute is handed over at once
+SUFFIXES = {"mp3": (".mp3",), "aac": (".m4a", ".mp4"), "vorbis": (".ogg", ".oga"), "opus": (".opus", ".ogg")}
+_BLOCK = 65_536  # [frames] libsndfile crashes when it is handed a minute for Vorbis at once
 _LAMBDA_PER_QUALITY = 118  # FF_QP2LAMBDA: FFmpeg's unit of quality
 
 
@@ -92,17 +94,16 @@ def encode(
     else:
         check_bitrate(codec, bitrate_kbps, channels)
 
-    rate = _encoder_rate(codec, bitrate_kbps)
-    audio = np.ascontiguousarray(_resample(audio.astype(np.float32, copy=False), sampling_rate, rate))
-    if codec == "vorbis":
-        assert bitrate_kbps is not None
-        return _encode_vorbis(audio, rate, bitrate_kbps)
     options = {}
     if codec == "mp3":
         options["joint_stereo"] = str(int(joint_stereo))
         if mp3_quality is not None:
             options |= {"flags": "+qscale", "global_quality": str(mp3_quality * _LAMBDA_PER_QUALITY)}
-    return _encode_av(audio, rate, codec, bitrate_kbps, options)
+    buffer = io.BytesIO()
+    encoder = _encoder(buffer, codec, bitrate_kbps, channels, options)
+    encoder.write(_resample(audio.astype(np.float32, copy=False), sampling_rate, _encoder_rate(codec, bitrate_kbps)))
+    encoder.close()
+    return buffer.getvalue()
 
 
 def decode(data: bytes, num_frames: int) -> np.ndarray:
@@ -123,6 +124,55 @@ def decode(data: bytes, num_frames: int) -> np.ndarray:
     return np.pad(audio, ((0, 0), (0, num_frames - audio.shape[1])))
 
 
+def degrade(
+    input: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    codec: str,
+    bitrate_kbps: int,
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Encode an audio file with a lossy codec, block by block, at the sampling rate that `encode` has for the codec.
+
+    Args:
+        input (`str` or `os.PathLike`): any mono or stereo audio file.
+        output (`str` or `os.PathLike`): its suffix must suit the codec (see `SUFFIXES`).
+        codec (`str`), bitrate_kbps (`int`): as for `encode`.
+        overwrite (`bool`, defaults to `False`): whether an existing file may be replaced.
+
+    Raises:
+        ValueError: unknown codec or bitrate, more than 2 channels, a suffix that does not suit the codec.
+        AudioError: a file that cannot be read or written.
+    """
+    check_bitrate(codec, bitrate_kbps)
+    if Path(output).suffix.lower() not in SUFFIXES[codec]:
+        raise ValueError(f"{codec} needs an output name that ends in {' or '.join(SUFFIXES[codec])}, not {output}")
+    with AudioReader(input) as reader:
+        check_bitrate(codec, bitrate_kbps, reader.channels)
+        resampler = Resampler(reader.sampling_rate, _encoder_rate(codec, bitrate_kbps), reader.channels)
+        temporary = TemporaryFile(Path(output), overwrite)
+        try:
+            encoder = _encoder(str(temporary.path), codec, bitrate_kbps, reader.channels, {})
+            try:
+                for block in reader.blocks(_BLOCK):
+                    _write(encoder, resampler.process(block))
+                _write(encoder, resampler.process(np.zeros((reader.channels, 0), np.float32), last=True))
+            except BaseException:
+                encoder.abort()
+                raise
+            encoder.close()
+            temporary.keep()
+        except (av.FFmpegError, soundfile.LibsndfileError, OSError) as error:
+            raise AudioError(f"cannot write {output}: {error}") from error
+        finally:
+            temporary.discard()
+
+
+def _write(encoder: Any, block: np.ndarray) -> None:
+    if block.shape[1]:
+        encoder.write(block)
+
+
 def _encoder_rate(codec: str, bitrate_kbps: int | None) -> int:
     if codec == "opus":
         return 48_000
@@ -136,44 +186,50 @@ def _resample(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     return np.ascontiguousarray(soxr.resample(audio.T, from_rate, to_rate, quality="VHQ").T)
 
 
-def _encode_av(audio: np.ndarray, rate: int, codec: str, bitrate_kbps: int | None, options: dict[str, str]) -> bytes:
-    name, container_format = {"mp3": ("libmp3lame", "mp3"), "aac": ("aac", "ipod"), "opus": ("libopus", "ogg")}[codec]
-    # The M4A edit list counts in this unit: with the default of a millisecond the length would be rounded.
-    container_options = {"movie_timescale": str(rate)} if codec == "aac" else {}
-    layout = "mono" if audio.shape[0] == 1 else "stereo"
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format=container_format, options=container_options) as container:
-        stream = container.add_stream(name, rate=rate, layout=layout, options=options)
-        assert isinstance(stream, av.AudioStream)
-        if bitrate_kbps is not None:
-            stream.bit_rate = bitrate_kbps * 1000
-        frame = av.AudioFrame.from_ndarray(audio, format="fltp", layout=layout)
-        frame.sample_rate = rate
-        frame.pts = 0  # without it FFmpeg writes no edit list, and AAC comes back 1,024 samples late
-        frame.time_base = Fraction(1, rate)
-        for packet in (*stream.encode(frame), *stream.encode(None)):
-            container.mux(packet)
-    return buffer.getvalue()
+def _encoder(file: str | BinaryIO, codec: str, bitrate_kbps: int | None, channels: int, options: dict[str, str]) -> Any:
+    """An encoder with the methods `write` and `close` for blocks at `_encoder_rate`."""
+    rate = _encoder_rate(codec, bitrate_kbps)
+    if codec == "vorbis":
+        assert bitrate_kbps is not None
+        return _VorbisEncoder(file, bitrate_kbps, channels)
+    container, name, sample_format = {
+        "mp3": ("mp3", "libmp3lame", "fltp"),
+        "aac": ("mp4", "aac", "fltp"),
+        "opus": ("ogg", "libopus", "flt"),
+    }[codec]
+    return Encoder(
+        file,
+        container,
+        name,
+        rate,
+        channels,
+        sample_format=sample_format,
+        bit_rate=None if bitrate_kbps is None else bitrate_kbps * 1000,
+        options=options,
+        # The M4A edit list counts in this unit: with the default of a millisecond the length would be rounded.
+        container_options={"movie_timescale": str(rate)} if codec == "aac" else None,
+    )
 
 
-def _encode_vorbis(audio: np.ndarray, rate: int, bitrate_kbps: int) -> bytes:
-    nominal = VORBIS_BITRATES[audio.shape[0]]
-    level = 1 - np.interp(bitrate_kbps, nominal, np.linspace(0, 1, len(nominal)))
-    buffer = io.BytesIO()
-    with soundfile.SoundFile(
-        buffer,
-        "w",
-        samplerate=rate,
-        channels=audio.shape[0],
-        format="OGG",
-        subtype="VORBIS",
-        compression_level=float(level),
-    ) as file:
-        for block in _split(audio, _VORBIS_BLOCK):
-            file.write(block.T)
-    return buffer.getvalue()
+class _VorbisEncoder:
+    def __init__(self, file: str | BinaryIO, bitrate_kbps: int, channels: int) -> None:
+        nominal = VORBIS_BITRATES[channels]
+        level = 1 - float(np.interp(bitrate_kbps, nominal, np.linspace(0, 1, len(nominal))))
+        self._file = soundfile.SoundFile(
+            file,
+            "w",
+            samplerate=SAMPLING_RATE,
+            channels=channels,
+            format="OGG",
+            subtype="VORBIS",
+            compression_level=level,
+        )
 
+    def write(self, block: np.ndarray) -> None:
+        for start in range(0, block.shape[1], _BLOCK):
+            self._file.write(block[:, start : start + _BLOCK].T)
 
-def _split(audio: np.ndarray, frames: int) -> Iterator[np.ndarray]:
-    for start in range(0, audio.shape[1], frames):
-        yield audio[:, start : start + frames]
+    def close(self) -> None:
+        self._file.close()
+
+    abort = close
