@@ -129,7 +129,13 @@ def test_sources_are_checked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("title", "group"),
-    [("th_Find_You_0", "findyou"), ("Find You_1", "findyou"), ("d_e1m1_0", "de1m1"), ("loop_b", "loop")],
+    [
+        ("th_Find_You_0", "findyou"),
+        ("Find You_1", "findyou"),
+        ("th_Faith_love_remix__0", "faith"),
+        ("d_e1m1_0", "de1m1"),
+        ("loop_b", "loop"),
+    ],
 )
 def test_groups_join_parts_of_one_thing(title: str, group: str) -> None:
     assert corpus.group_of(title) == group

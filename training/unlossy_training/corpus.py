@@ -262,6 +262,7 @@ def group_of(title: str) -> str:
     name = re.sub(r"^(th|fd)_", "", title.lower())
     if name.startswith("vctk"):
         return "vctk"  # the file names don't tell the speakers apart
+    name = re.sub(r"[ _(]+[a-z]+[ _]remix.*", "", name)  # "Faith (love remix)" is the composition "Faith"
     return re.sub(r"[^a-z0-9]+", "", re.sub(r"(_?\d+|_[a-e])$", "", name))
 
 
