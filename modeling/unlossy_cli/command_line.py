@@ -14,6 +14,8 @@ from typing import NoReturn
 
 from unlossy_cli.planning import OUTPUT_FORMATS, describe
 
+CODEC_CHOICES = ("mp3", "aac", "vorbis", "opus")
+
 
 class _Parser(argparse.ArgumentParser):
     """A parser that reports a wrong argument in one sentence, without the usage text before it."""
@@ -73,7 +75,7 @@ def _add_restore(parser: argparse.ArgumentParser) -> None:
 def _add_degrade(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="INPUT", help="an audio file")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the compressed file to write")
-    parser.add_argument("--codec", choices=("mp3", "aac", "vorbis", "opus"), required=True)
+    parser.add_argument("--codec", choices=CODEC_CHOICES, required=True)
     parser.add_argument("--bitrate", type=int, required=True, metavar="KBPS", help="nominal bitrate [kbps]")
     _add_overwrite(parser)
 

@@ -32,7 +32,7 @@ def find_problem(job: Job, overwrite: bool) -> str | None:
     try:
         job.input.stat()
     except FileNotFoundError:
-        return f"{job.input}: no such file"
+        return f"no such file: {job.input}"
     except OSError as error:
         return describe(error)
     if not overwrite and job.output.exists():
