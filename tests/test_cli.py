@@ -1,9 +1,9 @@
 """The command line, through `main`: what it writes, and what it says and returns when something is wrong."""
 
-import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -247,17 +247,28 @@ def test_workers_restore_side_by_side(
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_leaves_nothing_behind(
-    write_chord: WriteChord, tiny_model: Path, tmp_path: Path, stop: signal.Signals
+    write_chord: WriteChord,
+    tiny_model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    stop: signal.Signals,
 ) -> None:
-    write_chord("song.wav", seconds=1200)
-    command = [sys.executable, "-m", "unlossy_cli", "restore", "song.wav", "--model", str(tiny_model)]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
-        while len(files_below(tmp_path)) == 1 and process.poll() is None:
-            time.sleep(0.05)
-        os.killpg(process.pid, stop)
-        _, error = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert error == "unlossy: interrupted\n"
+    song = write_chord(seconds=60)
+
+    def stop_when_writing() -> None:
+        while len(files_below(tmp_path)) == 1:
+            time.sleep(0.01)
+        signal.raise_signal(stop)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored: a shell's background job
+    stopper = threading.Thread(target=stop_when_writing)
+    stopper.start()
+    try:
+        assert main(["restore", str(song), "--model", str(tiny_model)]) == 130
+    finally:
+        stopper.join()
+        signal.signal(signal.SIGINT, before)
+    assert error_of(capsys) == "unlossy: interrupted\n"
     assert files_below(tmp_path) == {"song.wav"}
 
 
