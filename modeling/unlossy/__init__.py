@@ -1,0 +1,52 @@
+"""Unlossy restores music and speech that was saved as MP3, AAC, Vorbis or Opus at a low bitrate.
+
+Importing it registers the model with transformers, so that `AutoModel`, `AutoFeatureExtractor` and
+`pipeline("audio-to-audio", …)` know it.
+"""
+
+from importlib.metadata import version
+
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from .audio_unlossy import AudioError
+from .configuration_unlossy import UnlossyConfig
+from .feature_extraction_unlossy import UnlossyFeatureExtractor
+from .modeling_unlossy import (
+    UnlossyDecoderOutput,
+    UnlossyEncoderOutput,
+    UnlossyModel,
+    UnlossyOutput,
+    UnlossyPreTrainedModel,
+)
+from .pipeline_unlossy import UnlossyPipeline
+from .restoration_unlossy import SHIPPED_MODEL, ModelNotFoundError, Restored, load_model, restore
+
+__version__ = version("unlossy")
+
+AutoConfig.register("unlossy", UnlossyConfig)
+AutoModel.register(UnlossyConfig, UnlossyModel)
+AutoFeatureExtractor.register(UnlossyConfig, UnlossyFeatureExtractor)
+PIPELINE_REGISTRY.register_pipeline("audio-to-audio", UnlossyPipeline, pt_model=AutoModel, type="audio")
+
+# A saved model carries its own code, so that it loads where this package is not installed (trust_remote_code=True).
+UnlossyConfig.register_for_auto_class()
+UnlossyModel.register_for_auto_class("AutoModel")
+UnlossyFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
+
+__all__ = [
+    "SHIPPED_MODEL",
+    "AudioError",
+    "ModelNotFoundError",
+    "Restored",
+    "UnlossyConfig",
+    "UnlossyDecoderOutput",
+    "UnlossyEncoderOutput",
+    "UnlossyFeatureExtractor",
+    "UnlossyModel",
+    "UnlossyOutput",
+    "UnlossyPipeline",
+    "UnlossyPreTrainedModel",
+    "load_model",
+    "restore",
+]

@@ -1,0 +1,144 @@
+"""Configuration of the Unlossy denoising autoencoder."""
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+# Keys that transformers itself writes into, or passes through, a configuration beside the declared fields.
+_FOREIGN_KEYS = {
+    "attn_implementation",
+    "auto_map",
+    "custom_pipelines",
+    "experts_implementation",
+    "model_type",
+    "name_or_path",
+    "num_labels",
+    "output_attentions",
+    "torch_dtype",
+    "transformers_version",
+}
+
+
+@strict
+class UnlossyConfig(PreTrainedConfig):
+    r"""
+    Configuration of an [`UnlossyModel`]. The defaults are those of the published restorer `unlossy-44khz`.
+
+    Args:
+        sampling_rate (`int`, defaults to 44100): rate of the audio that the network sees [Hz].
+        n_fft (`int`, defaults to 2048): length of the Hann analysis window [samples].
+        hop_length (`int`, defaults to 512): step between frames [samples]. A quarter of `n_fft`: with less overlap,
+            modified spectra buzz at the frame rate.
+        band_counts (`tuple[int, ...]`): number of bands in each group, from the lowest frequency up.
+        band_widths (`tuple[int, ...]`): width of each band in a group [bins]; together the bands fill `n_fft / 2` bins.
+        cell_width (`int`, defaults to 16): widest cell of the detail envelope [bins]; wider bands have several cells.
+        hidden_sizes (`tuple[int, ...]`): channels at each encoder level. A level has half as many bands as the one
+            before it and fewer values (bands × channels): the layers narrow towards the bottleneck.
+        depths (`tuple[int, ...]`): blocks at each level, in the encoder and again in the decoder.
+        kernel_size (`int`, defaults to 5): side of the depthwise convolutions [frames and bands], odd.
+        expansion (`int`, defaults to 2): widening inside a block.
+        embedding_size (`int`, defaults to 256): values a frame at the bottleneck.
+        residual (`bool`, defaults to `True`): the heads correct the input's spectrum (restorer); otherwise they make a
+            spectrum from the embedding alone (compressor).
+        skip_connections (`bool`, defaults to `True`): encoder levels also reach the decoder beside the bottleneck.
+        compression_exponent (`float`, defaults to 0.3): power law that the spectrum's magnitude goes through.
+
+    Raises:
+        ValueError: for a misspelt field, or for sizes that don't fit together.
+    """
+
+    model_type = "unlossy"
+
+    sampling_rate: int = 44100
+    n_fft: int = 2048
+    hop_length: int = 512
+    band_counts: list[int] | tuple[int, ...] = (16, 8, 8, 16)
+    band_widths: list[int] | tuple[int, ...] = (4, 8, 16, 48)
+    cell_width: int = 16
+    hidden_sizes: list[int] | tuple[int, ...] = (32, 64, 96, 160)
+    depths: list[int] | tuple[int, ...] = (1, 2, 2, 2)
+    kernel_size: int = 5
+    expansion: int = 2
+    embedding_size: int = 256
+    residual: bool = True
+    skip_connections: bool = True
+    compression_exponent: float | int = 0.3
+
+    def __post_init__(self, **kwargs):
+        unknown = sorted(key for key in kwargs if not key.startswith("_") and key not in _FOREIGN_KEYS)
+        if unknown:
+            raise ValueError(f"UnlossyConfig has no field {unknown[0]!r}; see help(UnlossyConfig) for the fields.")
+        # JSON knows no tuples: a loaded configuration must equal the one that was saved.
+        for name in ("band_counts", "band_widths", "hidden_sizes", "depths"):
+            setattr(self, name, tuple(getattr(self, name)))
+        super().__post_init__(**kwargs)
+
+    def validate_sizes(self):
+        """Called by `@strict` after construction."""
+        if self.hop_length * 4 != self.n_fft:
+            raise ValueError(f"hop_length must be n_fft / 4, got hop_length={self.hop_length} and n_fft={self.n_fft}.")
+        if len(self.band_counts) != len(self.band_widths):
+            raise ValueError(
+                f"band_counts and band_widths must have the same length, got {self.band_counts} and {self.band_widths}."
+            )
+        filled = sum(count * width for count, width in zip(self.band_counts, self.band_widths, strict=True))
+        if filled != self.n_fft // 2:
+            raise ValueError(f"The bands must fill n_fft / 2 = {self.n_fft // 2} bins, got {filled}.")
+        if any(width > self.cell_width and width % self.cell_width for width in self.band_widths):
+            raise ValueError(f"Bands must be whole cells of {self.cell_width} bins, got widths {self.band_widths}.")
+        if len(self.band_counts) < 2:
+            raise ValueError(f"There must be two groups of bands or more, got {self.band_counts}.")
+        if not self.hidden_sizes or len(self.hidden_sizes) != len(self.depths):
+            raise ValueError(
+                f"hidden_sizes and depths must have the same length, got {self.hidden_sizes} and {self.depths}."
+            )
+        if self.num_bands % 2 ** (len(self.hidden_sizes) - 1):
+            raise ValueError(f"{self.num_bands} bands can't be halved {len(self.hidden_sizes) - 1} times.")
+        sizes = [*self.level_sizes, self.embedding_size]
+        if any(after > before for before, after in zip(sizes, sizes[1:], strict=False)):
+            raise ValueError(f"The layers must narrow towards the bottleneck, got {sizes} values a frame.")
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, got {self.kernel_size}.")
+
+    @property
+    def num_bands(self) -> int:
+        """Bands of the outermost level."""
+        return sum(self.band_counts)
+
+    @property
+    def level_sizes(self) -> tuple[int, ...]:
+        """Values a frame (bands × channels) at each encoder level, outermost first."""
+        return tuple((self.num_bands >> level) * size for level, size in enumerate(self.hidden_sizes))
+
+    @property
+    def cell_widths(self) -> tuple[int, ...]:
+        """Width of every cell of the detail envelope, from the lowest frequency up [bins]."""
+        widths: list[int] = []
+        for count, width in zip(self.band_counts, self.band_widths, strict=True):
+            cell = min(width, self.cell_width)
+            widths += [cell] * (count * (width // cell))
+        return tuple(widths)
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second [Hz]."""
+        return self.sampling_rate / self.hop_length
+
+    @property
+    def receptive_field(self) -> int:
+        """How far an output sample looks to either side [samples]: the convolutions, or the frames that the mask reaches
+        to, and the window on the way in and out."""
+        frames = max(2 * sum(self.depths) * (self.kernel_size // 2), 2)
+        return frames * self.hop_length + self.n_fft
+
+    @property
+    def block_alignment(self) -> int:
+        """A block of a longer signal must start at a multiple of this to give the whole's samples [samples]."""
+        return self.n_fft
+
+    @property
+    def compression_ratio(self) -> float:
+        """Samples of a stereo signal for each value of its embedding."""
+        return 2 * self.hop_length / self.embedding_size
+
+
+__all__ = ["UnlossyConfig"]

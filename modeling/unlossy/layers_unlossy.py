@@ -1,0 +1,155 @@
+"""Layers of the autoencoder: bands in, encoder, decoder, heads out.
+
+Letters: B batch, T frames, K bands, C channels. Activations are `(B, T, K, C)` throughout: pointwise layers need no
+transpose and the depthwise convolution gets the channels-last memory that CPUs are fastest with.
+Everything is local in time, so that blocks of a long signal give the same samples as the whole.
+"""
+
+import torch
+from torch import Tensor, nn
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from .configuration_unlossy import UnlossyConfig
+
+
+class BandLinear(nn.Module):
+    """A linear layer of its own for each of `count` bands, in one batched product.
+
+    Args:
+        zero_init (`bool`, defaults to `False`): start at zero.
+    """
+
+    def __init__(self, count: int, size_in: int, size_out: int, zero_init: bool = False):
+        super().__init__()
+        self.zero_init = zero_init
+        self.weight = nn.Parameter(torch.empty(count, size_in, size_out))
+        self.bias = nn.Parameter(torch.empty(count, 1, size_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, T, count, size_in)` to `(B, T, count, size_out)`."""
+        batch, frames, count, size = x.shape
+        flat = x.permute(2, 0, 1, 3).reshape(count, batch * frames, size)
+        return torch.baddbmm(self.bias, flat, self.weight).unflatten(1, (batch, frames)).permute(1, 2, 0, 3)
+
+
+class BandSplit(nn.Module):
+    """Spectral features `(B, T, F, features)` to bands `(B, T, K, C)`; one linear layer for each group of equal bands."""
+
+    def __init__(self, config: UnlossyConfig, features: int):
+        super().__init__()
+        self.groups = list(zip(config.band_counts, config.band_widths, strict=True))
+        self.linears = nn.ModuleList(
+            BandLinear(count, width * features, config.hidden_sizes[0]) for count, width in self.groups
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        parts = features.split([count * width for count, width in self.groups], dim=2)
+        bands = [
+            linear(part.unflatten(2, group).flatten(3))
+            for part, group, linear in zip(parts, self.groups, self.linears, strict=True)
+        ]
+        return torch.cat(bands, dim=2)
+
+
+class BandHead(nn.Module):
+    """Bands `(B, T, K, C)` to values for each unit of a band, its bins or its cells: `(B, T, all units, per_unit)`.
+
+    Args:
+        units (`list[int]`): units of a band in each group; groups from the lowest up, the highest may be left out.
+    """
+
+    def __init__(self, config: UnlossyConfig, units: list[int], per_unit: int, zero_init: bool):
+        super().__init__()
+        self.counts, self.per_unit = list(config.band_counts[: len(units)]), per_unit
+        self.linears = nn.ModuleList(
+            BandLinear(count, config.hidden_sizes[0], unit * per_unit, zero_init)
+            for count, unit in zip(self.counts, units, strict=True)
+        )
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        parts = hidden[:, :, : sum(self.counts)].split(self.counts, dim=2)
+        values = [
+            linear(part).unflatten(3, (-1, self.per_unit)).flatten(2, 3)
+            for part, linear in zip(parts, self.linears, strict=True)
+        ]
+        return torch.cat(values, dim=2)
+
+
+class ConvNextBlock(GradientCheckpointingLayer):
+    """ConvNeXt block (https://arxiv.org/abs/2201.03545) over frames and bands."""
+
+    def __init__(self, config: UnlossyConfig, size: int):
+        super().__init__()
+        kernel = config.kernel_size
+        self.depthwise = nn.Conv2d(size, size, kernel, padding=kernel // 2, groups=size)
+        self.norm = nn.LayerNorm(size)
+        self.widen = nn.Linear(size, size * config.expansion)
+        self.activation = nn.GELU(approximate="tanh")
+        self.narrow = nn.Linear(size * config.expansion, size)
+
+    def forward(self, hidden: Tensor, frame_mask: Tensor | None = None) -> Tensor:
+        """`(B, T, K, C)` to the same shape. `frame_mask` `(B, T, 1, 1)` is zero on padding, which the convolution must
+        see as the zeros that it sees beyond the end of an unpadded signal."""
+        x = hidden if frame_mask is None else hidden * frame_mask
+        x = self.depthwise(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return hidden + self.narrow(self.activation(self.widen(self.norm(x))))
+
+
+class Encoder(nn.Module):
+    """Bands to the embedding: at every level blocks, then neighbouring bands are merged in pairs."""
+
+    def __init__(self, config: UnlossyConfig):
+        super().__init__()
+        sizes = config.hidden_sizes
+        self.levels = nn.ModuleList(
+            nn.ModuleList(ConvNextBlock(config, size) for _ in range(depth))
+            for size, depth in zip(sizes, config.depths, strict=True)
+        )
+        self.merges = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(2 * before), nn.Linear(2 * before, after))
+            for before, after in zip(sizes, sizes[1:], strict=False)
+        )
+        innermost = config.level_sizes[-1]
+        self.bottleneck = nn.Sequential(nn.LayerNorm(innermost), nn.Linear(innermost, config.embedding_size))
+
+    def forward(self, hidden: Tensor, frame_mask: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+        """`(B, T, K, C)` to the embedding `(B, T, embedding_size)` and the levels' outputs, outermost first."""
+        skips = []
+        for level, blocks in enumerate(self.levels):
+            if level:
+                hidden = self.merges[level - 1](hidden.unflatten(2, (-1, 2)).flatten(3))
+            for block in blocks:
+                hidden = block(hidden, frame_mask)
+            skips.append(hidden)
+        return self.bottleneck(hidden.flatten(2)), skips
+
+
+class Decoder(nn.Module):
+    """The embedding to bands: the encoder's mirror image, each band split into two on the way out."""
+
+    def __init__(self, config: UnlossyConfig):
+        super().__init__()
+        sizes = config.hidden_sizes
+        self.innermost_bands = config.num_bands >> (len(sizes) - 1)
+        self.bottleneck = nn.Linear(config.embedding_size, config.level_sizes[-1])
+        self.splits = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(after), nn.Linear(after, 2 * before))
+            for before, after in zip(sizes, sizes[1:], strict=False)
+        )
+        self.levels = nn.ModuleList(
+            nn.ModuleList(ConvNextBlock(config, size) for _ in range(depth))
+            for size, depth in zip(sizes, config.depths, strict=True)
+        )
+        self.norm = nn.LayerNorm(sizes[0])
+
+    def forward(self, embeddings: Tensor, skips: list[Tensor] | None, frame_mask: Tensor | None) -> Tensor:
+        """`(B, T, embedding_size)` to `(B, T, K, C)`; `skips` are the encoder's, or `None` without skip connections."""
+        hidden = self.bottleneck(embeddings).unflatten(2, (self.innermost_bands, -1))
+        for level in reversed(range(len(self.levels))):
+            if skips is not None:
+                hidden = hidden + skips[level]
+            for block in self.levels[level]:
+                hidden = block(hidden, frame_mask)
+            if level:
+                hidden = self.splits[level - 1](hidden).unflatten(3, (2, -1)).flatten(2, 3)
+        return self.norm(hidden)

@@ -1,0 +1,335 @@
+"""The Unlossy denoising autoencoder: restores audio that a lossy codec has degraded."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from .configuration_unlossy import UnlossyConfig
+from .layers_unlossy import BandHead, BandLinear, BandSplit, Decoder, Encoder
+from .loss_unlossy import restoration_loss
+from .spectral_unlossy import (
+    cell_energy,
+    from_mid_side,
+    istft,
+    num_frames,
+    position_noise,
+    power,
+    sloping_base,
+    spread_cells,
+    steady_phase,
+    stft,
+    to_mid_side,
+)
+
+# A cell counts as empty this far below the slope down from the cells under it [power ratio]; a deficit starts there.
+EMPTY = 10**-3
+MAX_DEFICIT = 14.0  # [nepers of energy]: 61 dB
+
+
+@dataclass
+class UnlossyEncoderOutput(ModelOutput):
+    """
+    Args:
+        embeddings (`torch.Tensor` of shape `(batch_size, frames, embedding_size)`): what is read off at the bottleneck.
+    """
+
+    embeddings: Tensor | None = None
+
+
+@dataclass
+class UnlossyDecoderOutput(ModelOutput):
+    """
+    Args:
+        audio_values (`torch.Tensor` of shape `(batch_size, channels, samples)`): audio, ±1.
+    """
+
+    audio_values: Tensor | None = None
+
+
+@dataclass
+class UnlossyOutput(ModelOutput):
+    """
+    Args:
+        loss (`torch.Tensor` of shape `()`, with `labels`): see [`restoration_loss`].
+        audio_values (`torch.Tensor` of shape `(batch_size, channels, samples)`): restored audio, ±1, as long as the input.
+        embeddings (`torch.Tensor` of shape `(batch_size, frames, embedding_size)`): what is read off at the bottleneck.
+        loss_terms (`dict[str, torch.Tensor]`, with `labels`): the parts of the loss, each of shape `()` [dB].
+    """
+
+    loss: Tensor | None = None
+    audio_values: Tensor | None = None
+    embeddings: Tensor | None = None
+    loss_terms: dict[str, Tensor] | None = None
+
+
+@dataclass
+class _Correction:
+    """What the heads say.
+
+    Attributes:
+        faithful (complex `Tensor` of shape `(B, T, F - 1, 2)`): corrected bins, without detail.
+        present (`Tensor` of shape `(B, T, cells, 2)`): mean power a bin that deficits are counted from.
+        deficit (`Tensor` of shape `(B, T, cells, 2)`): how much higher it should be [nepers of energy], 0 or more.
+    """
+
+    faithful: Tensor
+    present: Tensor
+    deficit: Tensor
+
+    @property
+    def detail_power(self) -> Tensor:
+        """Mean power a bin that the detail adds: `(B, T, cells, 2)`."""
+        return self.present * torch.expm1(self.deficit)
+
+
+class UnlossyPreTrainedModel(PreTrainedModel):
+    """Weight initialisation, loading and saving."""
+
+    config_class = UnlossyConfig
+    config: UnlossyConfig
+    base_model_prefix = "model"
+    main_input_name = "input_values"
+    input_modalities = ("audio",)
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["ConvNextBlock"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module):
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            init.lecun_normal_(module.weight)
+            init.zeros_(module.bias)
+        elif isinstance(module, nn.LayerNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+        elif isinstance(module, BandLinear):
+            if module.zero_init:
+                init.zeros_(module.weight)
+            else:
+                init.trunc_normal_(module.weight, std=module.weight.shape[1] ** -0.5)
+            init.zeros_(module.bias)
+
+
+class UnlossyModel(UnlossyPreTrainedModel):
+    """
+    A convolutional autoencoder over the mid/side spectrum.
+
+    The input's spectrum X is corrected to `X · (1 + M) + R + detail · H`: M is a bounded complex mask (in the narrow bands a
+    short filter over time, as in https://arxiv.org/abs/1904.08369), R a complex residual for holes, H regenerated treble and texture, that is, noise under a predicted envelope. Without
+    `config.residual` the spectrum is `R + detail · H`, made from the embedding alone. Both heads of a restorer start at
+    zero: untrained, it returns its input. Bands as in https://arxiv.org/abs/2209.15174.
+    """
+
+    def __init__(self, config: UnlossyConfig):
+        super().__init__(config)
+        cells = [max(width // config.cell_width, 1) for width in config.band_widths]
+        # Mid and side, each with its real part, imaginary part and log-magnitude.
+        self.band_split = BandSplit(config, features=6)
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        # For each bin of mid and side: R and, in a restorer, M.
+        per_bin = 8 if config.residual else 4
+        self.spectrum_head = BandHead(config, list(config.band_widths), per_bin, zero_init=config.residual)
+        if config.residual:
+            # For each bin of mid and side in the narrow bands: how much of two earlier and two later frames to add.
+            self.neighbour_head = BandHead(config, list(config.band_widths[:-1]), per_unit=8, zero_init=True)
+        # For each cell of mid and side: by how much its energy is too low.
+        self.detail_head = BandHead(config, cells, per_unit=2, zero_init=True)
+        self.post_init()
+
+    def encode(self, input_values: Tensor, padding_mask: Tensor | None = None) -> UnlossyEncoderOutput:
+        """
+        Args:
+            input_values (`torch.Tensor` of shape `(batch_size, channels, samples)`): mono or stereo audio, ±1.
+            padding_mask (`torch.Tensor` of shape `(batch_size, samples)`, *optional*): 1 on audio, 0 on the padding
+                after it.
+        """
+        spectrum = self._spectrum(input_values)
+        embeddings, _ = self.encoder(self._bands(spectrum), self._frame_mask(padding_mask))
+        return UnlossyEncoderOutput(embeddings=embeddings)
+
+    def decode(
+        self,
+        embeddings: Tensor,
+        input_values: Tensor | None = None,
+        padding_mask: Tensor | None = None,
+        num_samples: int | None = None,
+        channels: int = 2,
+        detail: float = 1.0,
+        offset: int = 0,
+    ) -> UnlossyDecoderOutput:
+        """
+        Args:
+            embeddings (`torch.Tensor` of shape `(batch_size, frames, embedding_size)`): from [`~UnlossyModel.encode`].
+            input_values, padding_mask: what was encoded. A restorer needs it, because its embedding is a correction of
+                the input; a pure bottleneck ignores it.
+            num_samples (`int`, *optional*): length of the result without `input_values` [samples]. Defaults to all that
+                the frames cover.
+            channels (`int`, defaults to 2): channels of the result without `input_values`, 1 or 2.
+            detail, offset: see [`~UnlossyModel.forward`].
+        """
+        frame_mask = self._frame_mask(padding_mask)
+        spectrum, skips = None, None
+        if self.config.residual or self.config.skip_connections:
+            if input_values is None:
+                raise ValueError("This model corrects its input: decode needs the input_values that were encoded.")
+            channels, num_samples = input_values.shape[1:]
+            spectrum = self._spectrum(input_values)
+            _, skips = self.encoder(self._bands(spectrum), frame_mask)
+        elif num_samples is None:
+            num_samples = (embeddings.shape[1] - 2) * self.config.hop_length
+        correction = self._correct(embeddings, spectrum, skips, frame_mask)
+        bins = self._add_detail(correction, detail, offset)
+        return UnlossyDecoderOutput(audio_values=self._audio(bins, spectrum, num_samples, channels))
+
+    def forward(
+        self,
+        input_values: Tensor,
+        padding_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        detail: float = 1.0,
+        offset: int = 0,
+        return_dict: bool | None = None,
+    ) -> UnlossyOutput | tuple[Tensor, ...]:
+        r"""
+        Args:
+            input_values (`torch.Tensor` of shape `(batch_size, channels, samples)`): degraded audio, mono or stereo, ±1,
+                at `config.sampling_rate`.
+            padding_mask (`torch.Tensor` of shape `(batch_size, samples)`, *optional*): 1 on audio, 0 on the padding
+                after it, which must be silent.
+            labels (`torch.Tensor` of shape `(batch_size, channels, samples)`, *optional*): the clean original.
+            detail (`float`, defaults to 1.0): share of the regenerated detail, from 0 (most faithful) to 1 (most
+                complete). The loss does not depend on it.
+            offset (`int`, defaults to 0): position of the first sample in a longer signal, a multiple of
+                `config.block_alignment` [samples]. Blocks of it then agree with the whole.
+
+        Example:
+
+        ```python
+        >>> import torch, unlossy
+        >>> model = unlossy.UnlossyModel.from_pretrained(unlossy.SHIPPED_MODEL)
+        >>> degraded = torch.randn(1, 2, 44100) / 10
+        >>> model(degraded).audio_values.shape
+        torch.Size([1, 2, 44100])
+        ```
+        """
+        channels, samples = input_values.shape[1:]
+        spectrum = self._spectrum(input_values)
+        frame_mask = self._frame_mask(padding_mask)
+        embeddings, skips = self.encoder(self._bands(spectrum), frame_mask)
+        correction = self._correct(embeddings, spectrum, skips, frame_mask)
+        audio = self._audio(self._add_detail(correction, detail, offset), spectrum, samples, channels)
+        loss, terms = None, None
+        if labels is not None:
+            loss, terms = restoration_loss(
+                degraded=spectrum[:, :, :-1],
+                faithful=correction.faithful,
+                present=correction.present,
+                deficit=correction.deficit,
+                clean=self._spectrum(labels)[:, :, :-1],
+                degraded_audio=input_values,
+                faithful_audio=audio if detail == 0 else self._audio(correction.faithful, spectrum, samples, channels),
+                clean_audio=labels,
+                cell_widths=self.config.cell_widths,
+                hertz_per_bin=self.config.sampling_rate / self.config.n_fft,
+            )
+        output = UnlossyOutput(loss=loss, audio_values=audio, embeddings=embeddings, loss_terms=terms)
+        return output if return_dict is not False else output.to_tuple()
+
+    def _spectrum(self, audio: Tensor) -> Tensor:
+        """`(B, C, N)` to the complex mid/side spectrum `(B, T, F, 2)` with steady phase, in single precision."""
+        if audio.ndim != 3 or audio.shape[1] not in (1, 2):
+            raise ValueError(f"Expected audio of shape (batch_size, 1 or 2, samples), got {tuple(audio.shape)}.")
+        spectrum = stft(to_mid_side(audio.float()), self.config.n_fft, self.config.hop_length)
+        return spectrum * steady_phase(*spectrum.shape[1:3], spectrum.device)
+
+    def _audio(self, bins: Tensor, spectrum: Tensor | None, samples: int, channels: int) -> Tensor:
+        """Corrected bins `(B, T, F - 1, 2)` to audio `(B, channels, samples)`; the top bin stays the input's."""
+        top = torch.zeros_like(bins[:, :, :1]) if spectrum is None else spectrum[:, :, -1:]
+        full = torch.cat([bins, top], dim=2)
+        full = full * steady_phase(*full.shape[1:3], full.device).conj()
+        return from_mid_side(istft(full, samples, self.config.n_fft, self.config.hop_length), channels)
+
+    def _frame_mask(self, padding_mask: Tensor | None) -> Tensor | None:
+        """`(B, N)` to `(B, T, 1, 1)`: one on the frames that an unpadded signal would have."""
+        if padding_mask is None:
+            return None
+        frames = num_frames(padding_mask.shape[1], self.config.hop_length)
+        valid = num_frames(padding_mask.long().sum(dim=1), self.config.hop_length)
+        mask = torch.arange(frames, device=padding_mask.device) < valid[:, None]
+        return mask[:, :, None, None].to(self.dtype)
+
+    def _bands(self, spectrum: Tensor) -> Tensor:
+        """The spectrum `(B, T, F, 2)` to the encoder's input `(B, T, K, C)`."""
+        bins = torch.view_as_real(spectrum[:, :, :-1] / (self.config.n_fft / 4))  # a full-scale sine has magnitude 1
+        level = torch.log(bins.square().sum(-1, keepdim=True) + 1e-8)
+        compressed = bins * torch.exp(level * ((self.config.compression_exponent - 1) / 2))
+        # -80 .. 0 dB to about -2 .. 2
+        features = torch.cat([compressed, level / 4.6 + 2], dim=-1).flatten(3)
+        return self.band_split(features.to(self.dtype))
+
+    def _correct(
+        self, embeddings: Tensor, spectrum: Tensor | None, skips: list[Tensor] | None, frame_mask: Tensor | None
+    ) -> "_Correction":
+        """Decoder and heads."""
+        hidden = self.decoder(embeddings, skips if self.config.skip_connections else None, frame_mask)
+        widths = self.config.cell_widths
+        values = self.spectrum_head(hidden).float().unflatten(3, (-1, 2, 2))
+        if self.config.residual:
+            # A tenth, because corrections are small: an optimiser's first steps must not be large ones.
+            residual = torch.view_as_complex(values[..., 0, :, :] / 10)
+            mask = torch.view_as_complex(torch.tanh(values[..., 1, :, :] / 10))
+            bins = spectrum[:, :, :-1]
+            base = sloping_base(cell_energy(power(bins), widths), widths)
+            faithful = bins + bins * mask + residual * spread_cells(base.sqrt(), widths)
+            # A steady tone has the same value two frames on, but another error: the codec's frames are shorter.
+            weights = torch.tanh(self.neighbour_head(hidden).float().unflatten(3, (2, 2, 2)) / 10)
+            narrow = bins[:, :, : weights.shape[2]]
+            earlier = torch.cat([torch.zeros_like(narrow[:, :2]), narrow[:, :-2]], dim=1)
+            later = torch.cat([narrow[:, 2:], torch.zeros_like(narrow[:, :2])], dim=1)
+            neighbours = torch.view_as_complex(weights[..., 0, :, :]) * earlier
+            neighbours = neighbours + torch.view_as_complex(weights[..., 1, :, :]) * later
+            faithful = torch.cat(
+                [faithful[:, :, : narrow.shape[2]] + neighbours, faithful[:, :, narrow.shape[2] :]], dim=2
+            )
+        else:
+            residual = torch.view_as_complex(values[..., 0, :, :].contiguous())
+            expansion = 1 / self.config.compression_exponent - 1
+            faithful = residual * residual.abs().clamp(min=1e-4) ** expansion * (self.config.n_fft / 4)
+        # The detail answers to what is there, but must not train it: adding noise is no reason to take signal away.
+        present = cell_energy(power(faithful.detach()), widths)
+        present = torch.maximum(present, EMPTY * sloping_base(present, widths))
+        deficit = _leaky_clamp(3 * self.detail_head(hidden).float(), 0, MAX_DEFICIT)
+        return _Correction(faithful, present, deficit)
+
+    def _add_detail(self, correction: "_Correction", detail: float, offset: int) -> Tensor:
+        """Faithful bins, and noise that makes up for the deficit: complex `(B, T, F - 1, 2)`."""
+        faithful = correction.faithful
+        if detail == 0:
+            return faithful
+        n_fft, hop_length, frames = self.config.n_fft, self.config.hop_length, faithful.shape[1]
+        noise = position_noise(offset, (frames - 1) * hop_length, channels=2, seed=0, device=faithful.device)
+        bins = stft(noise[None], n_fft, hop_length)[:, :frames, :-1]
+        # White noise of variance 1 has the window's energy, 3/8 · n_fft, in every bin.
+        scale = detail / (0.375 * n_fft) ** 0.5
+        # The square root of the power, but with a finite gradient at zero.
+        amplitude = correction.detail_power * torch.rsqrt(correction.detail_power + 1e-12) * scale
+        return faithful + bins * spread_cells(amplitude, self.config.cell_widths)
+
+
+def _leaky_clamp(x: Tensor, low: float, high: float) -> Tensor:
+    """Clamp, but let a tenth of the gradient through outside, so that what is shut can open again."""
+    leak = x / 10
+    return x.clamp(low, high) + leak.where((x < low) | (x > high), 0) - leak.detach().where((x < low) | (x > high), 0)
+
+
+__all__ = [
+    "UnlossyDecoderOutput",
+    "UnlossyEncoderOutput",
+    "UnlossyModel",
+    "UnlossyOutput",
+    "UnlossyPreTrainedModel",
+]

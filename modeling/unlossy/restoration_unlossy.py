@@ -1,0 +1,329 @@
+"""`restore`: degraded audio in, restored audio out, for the command line, the pipeline, the Space and the evaluation.
+
+The audio flows through in blocks, so that memory stays bounded however long a file is:
+
+    input ── (up to 44.1 kHz) ──┬───────────────────────────────────────────── + ── peak guard ── output
+                                └─ to 44.1 kHz ── network ── its change ── back ┘
+
+Only what the network changed goes through the resamplers; the original is left as it is, above 22 kHz too.
+"""
+
+import functools
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .audio_unlossy import AudioReader, AudioWriter, Resampler
+from .modeling_unlossy import UnlossyModel
+
+SHIPPED_MODEL = str(Path(__file__).parent / "checkpoints" / "unlossy-44khz")
+# Channels that belong together in FFmpeg's default layouts of 1, 2 … 8 channels; centre, back centre and LFE are alone.
+CHANNEL_GROUPS: dict[int, list[list[int]]] = {
+    1: [[0]],
+    2: [[0, 1]],
+    3: [[0, 1], [2]],
+    4: [[0, 1], [2, 3]],
+    5: [[0, 1], [2], [3, 4]],
+    6: [[0, 1], [2], [3], [4, 5]],
+    7: [[0, 1], [2], [3], [4], [5, 6]],
+    8: [[0, 1], [2], [3], [4, 5], [6, 7]],
+}
+GUARD_SECONDS = 0.003  # how far around a peak the guard turns the level down
+
+
+class ModelNotFoundError(ValueError):
+    """There is no Unlossy model of this name; the message says where it was looked for."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What [`restore`] returns.
+
+    Attributes:
+        audio (`np.ndarray` or `torch.Tensor` of shape `(channels, samples)` or `(samples,)`, like the input): `None` if
+            it went into a file.
+        sampling_rate (`int`): [Hz].
+        num_frames (`int`): length [samples].
+        output (`Path` or `None`): the file that was written.
+    """
+
+    audio: np.ndarray | Tensor | None
+    sampling_rate: int
+    num_frames: int
+    output: Path | None = None
+
+
+def load_model(model: str | os.PathLike[str] | None = None, device: str = "auto") -> UnlossyModel:
+    """
+    Args:
+        model: Hub id or folder; `None` for the checkpoint in the package, which needs no network.
+        device (`str`, defaults to `"auto"`): `"cpu"`, `"cuda"`, `"mps"`, or the best that there is.
+
+    Raises:
+        ModelNotFoundError: no such model, or not an Unlossy model.
+        ValueError: no such device.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        device = next(name for name, there in available.items() if there)
+    elif not available.get(device, False):
+        raise ValueError(f"device {device!r} is not available here; use --device auto or cpu")
+    name = SHIPPED_MODEL if model is None else os.fspath(model)
+    try:
+        loaded = UnlossyModel.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise ModelNotFoundError(
+            f"{name}: no Unlossy model found, neither a folder with config.json and model.safetensors nor a Hub "
+            "repository that can be reached"
+        ) from error
+    return loaded.eval().to(device)
+
+
+_shipped_model = functools.cache(load_model)
+
+
+def restore(
+    audio: str | os.PathLike[str] | np.ndarray | Tensor,
+    model: UnlossyModel | None = None,
+    *,
+    sampling_rate: int | None = None,
+    detail: float = 1.0,
+    output: str | os.PathLike[str] | None = None,
+    output_sampling_rate: int | None = None,
+    format: str | None = None,
+    bit_depth: str = "24",
+    overwrite: bool = False,
+    block_seconds: float = 10.0,
+    progress: Callable[[float], None] | None = None,
+) -> Restored:
+    """Restore the quality of lossily compressed audio.
+
+    Args:
+        audio: path of a file that FFmpeg reads, or an array of shape `(samples,)` or `(channels, samples)`, float, ±1,
+            with 1 to 8 channels at 8 to 192 kHz.
+        model (`UnlossyModel`, *optional*): the checkpoint in the package by default.
+        sampling_rate (`int`): rate of an array [Hz]; a file knows its own.
+        detail (`float`, defaults to 1.0): share of regenerated treble and texture, from 0 (most faithful) to 1 (most
+            complete).
+        output (path, *optional*): file to write, block by block, with the input's tags and cover. It is complete or not
+            there at all. Without it the restored array is returned.
+        output_sampling_rate (`int`, *optional*): rate of the result [Hz]. By default the input's, or 44.1 kHz if that is
+            more.
+        format, bit_depth, overwrite: of the written file, see [`AudioWriter`].
+        block_seconds (`float`, defaults to 10.0): how much is worked on at a time [s]. It changes the use of memory, not
+            the samples.
+        progress (callable, *optional*): is told the share that is done, from 0 to 1.
+
+    Returns:
+        [`Restored`]: as long as the input, with its channels and its level.
+
+    Raises:
+        ValueError: `detail` out of range, or an array of another shape or type, empty, or with NaN or infinity.
+        AudioError: the file can't be read or written.
+    """
+    if not 0 <= detail <= 1:
+        raise ValueError(f"detail must be from 0 to 1, got {detail}")
+    model = model if model is not None else _shipped_model()
+    with ExitStack() as stack:
+        source: _Array | AudioReader
+        if isinstance(audio, np.ndarray | Tensor):
+            source = _Array(audio, sampling_rate)
+        elif sampling_rate is not None:
+            raise ValueError("sampling_rate is for arrays; a file knows its own")
+        else:
+            source = stack.enter_context(AudioReader(audio))
+        rate, channels, total = source.sampling_rate, source.channels, source.num_frames
+        working_rate = max(rate, model.config.sampling_rate)
+        final_rate = output_sampling_rate or working_rate
+        sink: _Collector | AudioWriter
+        if output is None:
+            sink = _Collector()
+        else:
+            sink = stack.enter_context(
+                AudioWriter(
+                    output,
+                    final_rate,
+                    channels,
+                    format=format,
+                    bit_depth=bit_depth,
+                    tags=source.tags,
+                    cover=source.cover,
+                    overwrite=overwrite,
+                )
+            )
+        clips = output is not None and bit_depth != "32f"
+        chain: list[_Stage] = [
+            Resampler(rate, working_rate, channels),
+            _Correction(model, working_rate, channels, detail, block_seconds, clips),
+            Resampler(working_rate, final_rate, channels),
+        ]
+        num_frames = 0
+        for block, last in _mark_last(source.blocks(rate)):
+            for stage in chain:
+                block = stage.process(block, last)
+            sink.write(block)
+            num_frames += block.shape[1]
+            if progress and total:
+                progress(min(num_frames * rate / (final_rate * total), 1.0))
+    if output is not None:
+        return Restored(None, final_rate, num_frames, Path(output))
+    return Restored(sink.result(audio), final_rate, num_frames)
+
+
+class _Stage(Protocol):
+    """A step of the stream: takes blocks of shape `(channels, samples)` and gives blocks back, sooner or later; all that
+    is left with the `last` one."""
+
+    def process(self, block: np.ndarray, last: bool = False) -> np.ndarray: ...
+
+
+class _Correction:
+    """The stage that adds to the audio what the network changes, and guards the peaks."""
+
+    def __init__(self, model: UnlossyModel, rate: int, channels: int, detail: float, block_seconds: float, clips: bool):
+        self.model, self.groups, self.detail, self.clips = model, CHANNEL_GROUPS[channels], detail, clips
+        model_rate, alignment = model.config.sampling_rate, model.config.block_alignment
+        reach = math.ceil(model.config.receptive_field / alignment) * alignment
+        size = max(math.ceil(block_seconds * model_rate / alignment) * alignment, reach)
+        guard_reach = round(GUARD_SECONDS * rate)
+        self.change: list[_Stage] = [
+            Resampler(rate, model_rate, channels),
+            _Overlapping(self._change, reach, size),
+            Resampler(model_rate, rate, channels),
+        ]
+        self.guard = _Overlapping(lambda block, _: _guard_peaks(block, guard_reach), 2 * guard_reach, max(size, rate))
+        self.originals = np.zeros((channels, 0), np.float32)
+        self.changes = np.zeros((channels, 0), np.float32)
+
+    def process(self, block: np.ndarray, last: bool = False) -> np.ndarray:
+        self.originals = np.concatenate([self.originals, block], axis=1)
+        for stage in self.change:
+            block = stage.process(block, last)
+        self.changes = np.concatenate([self.changes, block], axis=1)
+        ready = min(self.originals.shape[1], self.changes.shape[1])
+        original, change = self.originals[:, :ready], self.changes[:, :ready]
+        self.originals, self.changes = self.originals[:, ready:], self.changes[:, ready:]
+        # Integer formats clip at full scale. A float signal may exceed it, but not more than its original does.
+        limit = np.ones((1, ready), np.float32)
+        if not self.clips:
+            limit = np.maximum(limit, np.abs(original).max(axis=0, keepdims=True))
+        return self.guard.process(np.concatenate([original + change, limit]), last)[:-1]
+
+    @torch.inference_mode()
+    def _change(self, block: np.ndarray, position: int) -> np.ndarray:
+        """What the network changes in `(channels, samples)` that start at `position` of the whole."""
+        change = np.empty_like(block)
+        for group in self.groups:
+            degraded = torch.from_numpy(block[group])[None].to(self.model.device)
+            restored = self.model(degraded, detail=self.detail, offset=position).audio_values
+            change[group] = (restored - degraded)[0].cpu().numpy()
+        return change
+
+
+class _Overlapping:
+    """A stage that runs a function of finite reach over blocks with their surroundings, as if over the whole at once.
+
+    Args:
+        function: `(block, position of its first sample)` to as many samples.
+        reach (`int`): how far a result looks to either side [samples].
+        size (`int`): how much is worked on at a time, at least `reach` [samples].
+    """
+
+    def __init__(self, function: Callable[[np.ndarray, int], np.ndarray], reach: int, size: int):
+        self.function, self.reach, self.size = function, reach, size
+        self.pending: np.ndarray | None = None
+        self.position = 0  # of pending's first sample
+        self.done = 0  # samples of pending that are only there as surroundings
+
+    def process(self, block: np.ndarray, last: bool = False) -> np.ndarray:
+        self.pending = block if self.pending is None else np.concatenate([self.pending, block], axis=1)
+        results = [block[:, :0]]
+        while (left := self.pending.shape[1] - self.done) >= self.size + self.reach or (last and left > 0):
+            stop = self.done + min(self.size, left)
+            result = self.function(self.pending[:, : stop + self.reach], self.position)
+            results.append(result[:, self.done : stop])
+            start = max(stop - self.reach, 0)
+            self.pending, self.position, self.done = self.pending[:, start:], self.position + start, stop - start
+        return np.concatenate(results, axis=1)
+
+
+def _guard_peaks(block: np.ndarray, reach: int) -> np.ndarray:
+    """Turn the level down around samples above a limit, smoothly over `reach` samples to either side, and nowhere else.
+
+    Args:
+        block (`np.ndarray` of shape `(channels + 1, samples)`): audio, and in the last row the limit of each sample.
+    """
+    peaks, limit = np.abs(block[:-1]).max(axis=0), block[-1]
+    if not (peaks > limit).any():
+        return block
+    gain = torch.from_numpy(np.minimum(1.0, limit / np.maximum(peaks, 1e-9)))[None]
+    # The lowest gain within reach, then a mean over as much: at the peak itself it is the lowest gain throughout.
+    lowest = -torch.nn.functional.max_pool1d(-gain, 2 * reach + 1, stride=1, padding=reach)
+    padded = torch.nn.functional.pad(lowest, (reach, reach), mode="replicate")
+    smooth = torch.nn.functional.avg_pool1d(padded, 2 * reach + 1, stride=1)[0].numpy()
+    return np.concatenate([block[:-1] * smooth, block[-1:]])
+
+
+class _Array:
+    """An array as a source of blocks, with the attributes of [`AudioReader`]."""
+
+    tags, cover = None, None
+
+    def __init__(self, audio: np.ndarray | Tensor, sampling_rate: int | None):
+        if sampling_rate is None:
+            raise ValueError("an array needs its sampling_rate [Hz]")
+        if not 8000 <= sampling_rate <= 192000:
+            raise ValueError(f"sampling_rate must be from 8000 to 192000 Hz, got {sampling_rate}")
+        samples = audio.detach().cpu().numpy() if isinstance(audio, Tensor) else audio
+        if samples.dtype.kind != "f":
+            raise ValueError(f"expected float samples within ±1, got {samples.dtype}; divide integers by full scale")
+        if samples.ndim not in (1, 2) or not 1 <= np.atleast_2d(samples).shape[0] <= 8:
+            raise ValueError(f"expected shape (samples,) or (1 to 8 channels, samples), got {samples.shape}")
+        if samples.shape[-1] == 0:
+            raise ValueError("the audio has no samples")
+        if not np.isfinite(samples).all():
+            raise ValueError("the audio has samples that are NaN or infinite")
+        self.samples = np.atleast_2d(samples).astype(np.float32)
+        self.sampling_rate = sampling_rate
+        self.channels, self.num_frames = self.samples.shape
+
+    def blocks(self, frames: int) -> Iterator[np.ndarray]:
+        for start in range(0, self.num_frames, frames):
+            yield self.samples[:, start : start + frames]
+
+
+class _Collector:
+    """An array as a sink of blocks."""
+
+    def __init__(self) -> None:
+        self.blocks: list[np.ndarray] = []
+
+    def write(self, block: np.ndarray) -> None:
+        self.blocks.append(block)
+
+    def result(self, like: object) -> np.ndarray | Tensor:
+        """All blocks as one array, of `like`'s kind and number of dimensions where that is an array."""
+        whole = np.concatenate(self.blocks, axis=1)
+        if isinstance(like, np.ndarray | Tensor) and like.ndim == 1:
+            whole = whole[0]
+        return torch.from_numpy(whole) if isinstance(like, Tensor) else whole
+
+
+def _mark_last(blocks: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, bool]]:
+    """Each block, and whether it is the last."""
+    current = next(blocks)
+    for following in blocks:
+        yield current, False
+        current = following
+    yield current, True
+
+
+__all__ = ["SHIPPED_MODEL", "ModelNotFoundError", "Restored", "load_model", "restore"]

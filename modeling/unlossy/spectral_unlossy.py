@@ -1,0 +1,146 @@
+"""Spectra, mid and side, frequency cells and the noise carrier: pure functions, shapes `(..., time)`.
+
+Letters: B batch, C channels, N samples, T frames, F bins. Spectra are `(B, T, F, C)`, as the network's layers are.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def to_mid_side(audio: Tensor) -> Tensor:
+    """`(B, C, N)` with one or two channels to mid and side `(B, 2, N)`; the side of a mono signal is zero."""
+    if audio.shape[1] == 1:
+        return torch.cat([audio, torch.zeros_like(audio)], dim=1)
+    left, right = audio.unbind(dim=1)
+    return torch.stack([(left + right) / 2, (left - right) / 2], dim=1)
+
+
+def from_mid_side(mid_side: Tensor, channels: int) -> Tensor:
+    """The inverse of [`to_mid_side`]: `(B, 2, N)` to `(B, channels, N)`."""
+    mid, side = mid_side.unbind(dim=1)
+    return mid[:, None] if channels == 1 else torch.stack([mid + side, mid - side], dim=1)
+
+
+def num_frames(samples: int | Tensor, hop_length: int) -> int | Tensor:
+    """Frames whose window (4 hops long) overlaps a signal of `samples` samples that starts at frame 0's centre."""
+    return (samples + hop_length - 1) // hop_length + 2
+
+
+def stft(audio: Tensor, n_fft: int, hop_length: int) -> Tensor:
+    """Hann-windowed spectrum of a real signal, zeros around it.
+
+    Args:
+        audio (`Tensor` of shape `(B, C, N)`): float32.
+
+    Returns:
+        complex `Tensor` of shape `(B, T, F, C)`, `T = num_frames(N)`, `F = n_fft // 2 + 1`.
+    """
+    batch, channels, samples = audio.shape
+    padded = (num_frames(samples, hop_length) - 1) * hop_length
+    audio = torch.nn.functional.pad(audio.reshape(batch * channels, samples), (0, padded - samples))
+    window = torch.hann_window(n_fft, dtype=audio.dtype, device=audio.device)
+    spectrum = torch.stft(audio, n_fft, hop_length, window=window, pad_mode="constant", return_complex=True)
+    return spectrum.unflatten(0, (batch, channels)).permute(0, 3, 2, 1).contiguous()
+
+
+def istft(spectrum: Tensor, samples: int, n_fft: int, hop_length: int) -> Tensor:
+    """The inverse of [`stft`]: complex `(B, T, F, C)` to `(B, C, samples)`."""
+    batch, frames, _, channels = spectrum.shape
+    window = torch.hann_window(n_fft, dtype=spectrum.real.dtype, device=spectrum.device)
+    flat = spectrum.permute(0, 3, 2, 1).flatten(0, 1)
+    audio = torch.istft(flat, n_fft, hop_length, window=window, length=(frames - 1) * hop_length)
+    return audio[:, :samples].unflatten(0, (batch, channels))
+
+
+def power(spectrum: Tensor) -> Tensor:
+    """Squared magnitude of a complex tensor, without the square root that `abs` has a poor gradient for."""
+    return torch.view_as_real(spectrum).square().sum(-1)
+
+
+def steady_phase(frames: int, bins: int, device: torch.device) -> Tensor:
+    """Factors that refer each frame's phase to time zero instead of to the frame's own start.
+
+    With them a steady tone in the middle of a bin keeps its phase from frame to frame, so that a convolution over
+    time can add up what belongs together. For a hop of a quarter of the window they are powers of −i and repeat every
+    four frames. Multiply by the conjugate to go back.
+
+    Returns:
+        complex64 `Tensor` of shape `(T, F, 1)`.
+    """
+    quarter_turns = torch.arange(4, device=device)
+    # Frame t is centred on sample t · hop; torch.stft counts phase from half a window earlier: two hops.
+    turns = (torch.arange(4, device=device)[:, None] + 2) * torch.arange(bins, device=device) % 4
+    cycle = torch.polar(torch.ones(4, device=device), quarter_turns * (-math.pi / 2))[turns]
+    return cycle.repeat(frames // 4 + 1, 1)[:frames, :, None]
+
+
+def cell_energy(bin_power: Tensor, widths: tuple[int, ...]) -> Tensor:
+    """Mean power a bin in each cell: `(B, T, F, C)` to `(B, T, cells, C)`, cells `widths` bins wide from bin 0 up."""
+    parts, start = [], 0
+    for width, count in _runs(widths):
+        stop = start + width * count
+        parts.append(bin_power[:, :, start:stop].unflatten(2, (count, width)).mean(3))
+        start = stop
+    return torch.cat(parts, dim=2)
+
+
+def spread_cells(cells: Tensor, widths: tuple[int, ...]) -> Tensor:
+    """`(B, T, cells, C)` to `(B, T, sum(widths), C)`: each cell's value on each of its bins."""
+    parts, start = [], 0
+    for width, count in _runs(widths):
+        part = cells[:, :, start : start + count, None]
+        parts.append(part.expand(-1, -1, -1, width, -1).flatten(2, 3))
+        start += count
+    return torch.cat(parts, dim=2)
+
+
+def sloping_base(energy: Tensor, widths: tuple[int, ...], slope_db: float = -1.5, per_bins: int = 16) -> Tensor:
+    """Energy that detail is measured against: a cell's own, or the slope down from the cells below where that is more.
+
+    Args:
+        energy (`Tensor` of shape `(B, T, cells, C)`): mean power a bin.
+        slope_db (`float`): fall of the slope over `per_bins` bins [dB].
+
+    Returns:
+        `Tensor` of the same shape, at least `energy`; zero where everything from the cell down is zero.
+    """
+    width = torch.tensor(widths, dtype=energy.dtype, device=energy.device)[:, None]
+    centre = torch.cumsum(width, dim=0) - width / 2
+    tilt = torch.exp(centre * (slope_db / per_bins * math.log(10) / 10))
+    return torch.cummax(energy / tilt, dim=2).values * tilt
+
+
+def position_noise(start: int, samples: int, channels: int, seed: int, device: torch.device) -> Tensor:
+    """White noise that is a function of the absolute sample position, so that blocks agree with the whole.
+
+    A counter-based generator (the finaliser of SplitMix64, Steele et al., OOPSLA 2014) on integers gives the same
+    samples on every device.
+
+    Returns:
+        float32 `Tensor` of shape `(channels, samples)`: uniform, variance 1.
+    """
+    position = torch.arange(start, start + samples, device=device, dtype=torch.int64)
+    stream = torch.arange(channels, device=device, dtype=torch.int64)[:, None] + channels * seed
+    x = position + stream * 0x1E3779B97F4A7C15
+    x = (x ^ _shift_right(x, 30)) * -0x40A7B892E31B1A47
+    x = (x ^ _shift_right(x, 27)) * -0x6B2FB644ECCEEE15
+    x = x ^ _shift_right(x, 31)
+    return (_shift_right(x, 40).float() / 2**23 - 1) * math.sqrt(3)
+
+
+def _shift_right(x: Tensor, bits: int) -> Tensor:
+    """Logical shift: torch has only the arithmetic one, which repeats the sign bit."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _runs(widths: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Neighbouring equal widths together: `(4, 4, 8)` to `[(4, 2), (8, 1)]`."""
+    runs: list[tuple[int, int]] = []
+    for width in widths:
+        if runs and runs[-1][0] == width:
+            runs[-1] = (width, runs[-1][1] + 1)
+        else:
+            runs.append((width, 1))
+    return runs
