@@ -187,6 +187,19 @@ def test_missing_checkpoint_stops_at_once(
     assert files_below(tmp_path) == {"in/a.wav", "in/b.wav"}
 
 
+def test_damaged_checkpoint_is_named_in_one_sentence(
+    write_chord: WriteChord, tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    song = write_chord()
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "config.json").write_bytes((tiny_model / "config.json").read_bytes())
+    (damaged / "model.safetensors").write_bytes((tiny_model / "model.safetensors").read_bytes()[:1000])
+    assert main(["restore", str(song), "--model", str(damaged)]) == 2
+    assert str(damaged) in error_of(capfd)
+    assert not (tmp_path / "song.restored.flac").exists()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -53,6 +53,9 @@ def restore_file(job: Job, settings: Settings, progress: Callable[[float], None]
             model = _load_model(settings)
         except (ValueError, OSError) as error:
             return Outcome(job, describe(error), fatal=True)
+        except Exception as error:  # what safetensors and PyTorch raise for weights that don't fit
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            return Outcome(job, f"{settings.model or 'the shipped model'} cannot be loaded: {reason}", fatal=True)
         job.output.parent.mkdir(parents=True, exist_ok=True)
         restore(
             job.input,
