@@ -17,11 +17,13 @@ class BandLinear(nn.Module):
 
     Args:
         zero_init (`bool`, defaults to `False`): start at zero.
+        scale (`float`, defaults to 1.0): of the product, not of the bias: the bias learns faster, so that what holds for
+            every input is not learned by turning the layers before into constants.
     """
 
-    def __init__(self, count: int, size_in: int, size_out: int, zero_init: bool = False):
+    def __init__(self, count: int, size_in: int, size_out: int, zero_init: bool = False, scale: float = 1.0):
         super().__init__()
-        self.zero_init = zero_init
+        self.zero_init, self.scale = zero_init, scale
         self.weight = nn.Parameter(torch.empty(count, size_in, size_out))
         self.bias = nn.Parameter(torch.empty(count, 1, size_out))
 
@@ -29,7 +31,7 @@ class BandLinear(nn.Module):
         """`(B, T, count, size_in)` to `(B, T, count, size_out)`."""
         batch, frames, count, size = x.shape
         flat = x.permute(2, 0, 1, 3).reshape(count, batch * frames, size)
-        return torch.baddbmm(self.bias, flat, self.weight).unflatten(1, (batch, frames)).permute(1, 2, 0, 3)
+        return torch.baddbmm(self.bias, flat, self.weight, alpha=self.scale).unflatten(1, (batch, frames)).permute(1, 2, 0, 3)
 
 
 class BandSplit(nn.Module):
@@ -58,11 +60,11 @@ class BandHead(nn.Module):
         units (`list[int]`): units of a band in each group; groups from the lowest up, the highest may be left out.
     """
 
-    def __init__(self, config: UnlossyConfig, units: list[int], per_unit: int, zero_init: bool):
+    def __init__(self, config: UnlossyConfig, units: list[int], per_unit: int, zero_init: bool, scale: float = 1.0):
         super().__init__()
         self.counts, self.per_unit = list(config.band_counts[: len(units)]), per_unit
         self.linears = nn.ModuleList(
-            BandLinear(count, config.hidden_sizes[0], unit * per_unit, zero_init)
+            BandLinear(count, config.hidden_sizes[0], unit * per_unit, zero_init, scale)
             for count, unit in zip(self.counts, units, strict=True)
         )
 
@@ -85,7 +87,7 @@ class ConvNextBlock(GradientCheckpointingLayer):
         self.norm = nn.LayerNorm(size)
         self.widen = nn.Linear(size, size * config.expansion)
         self.activation = nn.GELU(approximate="tanh")
-        self.narrow = nn.Linear(size * config.expansion, size)
+        self.narrow = nn.Linear(size * config.expansion, size, bias=False)
 
     def forward(self, hidden: Tensor, frame_mask: Tensor | None = None) -> Tensor:
         """`(B, T, K, C)` to the same shape. `frame_mask` `(B, T, 1, 1)` is zero on padding, which the convolution must
@@ -106,7 +108,7 @@ class Encoder(nn.Module):
             for size, depth in zip(sizes, config.depths, strict=True)
         )
         self.merges = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(2 * before), nn.Linear(2 * before, after))
+            nn.Sequential(nn.LayerNorm(2 * before), nn.Linear(2 * before, after, bias=False))
             for before, after in zip(sizes, sizes[1:], strict=False)
         )
         innermost = config.level_sizes[-1]
@@ -133,7 +135,7 @@ class Decoder(nn.Module):
         self.innermost_bands = config.num_bands >> (len(sizes) - 1)
         self.bottleneck = nn.Linear(config.embedding_size, config.level_sizes[-1])
         self.splits = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(after), nn.Linear(after, 2 * before))
+            nn.Sequential(nn.LayerNorm(after), nn.Linear(after, 2 * before, bias=False))
             for before, after in zip(sizes, sizes[1:], strict=False)
         )
         self.levels = nn.ModuleList(

@@ -22,8 +22,8 @@ DECIBEL = 10 / math.log(10)
 WEIGHTS = {"waveform": 1.0, "zones": 0.5, "envelope": 0.5}
 # Errors this far below the clean signal count as none: what is already good must stay, and a pair without any
 # degradation must not divide by zero.
-WAVEFORM_FLOOR = 10**-3.3
-ZONE_FLOOR = 10**-3
+WAVEFORM_FLOOR = 10**-2.7
+ZONE_FLOOR = 10**-2.5
 # Cells this far below the loudest of their frame are inaudible.
 ENVELOPE_FLOOR = 10**-7.5
 
@@ -50,7 +50,7 @@ def restoration_loss(
         degraded, faithful, clean (complex `Tensor` of shape `(B, T, F, 2)`): mid/side spectra of the input, the input as
             corrected without detail, and the target.
         present (`Tensor` of shape `(B, T, cells, 2)`): mean power a bin that deficits are counted from.
-        deficit (`Tensor` of shape `(B, T, cells, 2)`): predicted [nepers of energy], 0 or more.
+        deficit (`Tensor` of shape `(B, T, cells, 2)`): predicted [nepers of energy]; below 0 counts as 0.
         degraded_audio, faithful_audio, clean_audio (`Tensor` of shape `(B, C, N)`).
         cell_widths (`tuple[int, ...]`): [bins].
         hertz_per_bin (`float`): distance of two bins [Hz].
@@ -75,11 +75,13 @@ def restoration_loss(
     true_deficit = torch.log(torch.maximum(wanted, inaudible) / torch.maximum(present, inaudible))
     true_deficit = true_deficit.where(true_deficit > TOLERATED_DEFICIT, 0)
     audible = _audible_width(cell_widths, hertz_per_bin, deficit.device)
-    envelope = ((deficit - true_deficit).abs() * audible).sum(dim=2) / audible.sum()
+    # Where nothing is missing every prediction below zero is right.
+    distance = (deficit - true_deficit).abs().where((true_deficit > 0) | (deficit > 0), 0)
+    envelope = (distance * audible).sum(dim=2) / audible.sum()
 
     with torch.no_grad():
         width = torch.tensor(cell_widths, dtype=torch.float32, device=deficit.device)[:, None]
-        noise = (present * torch.expm1(deficit) * width).sum(dim=(1, 2, 3))
+        noise = (present * torch.expm1(deficit.clamp(min=0)) * width).sum(dim=(1, 2, 3))
         error = zones_after.sum(dim=(1, 2)) + WAVEFORM_FLOOR * clean_zones.sum(dim=(1, 2)) + 1e-3
         disturbance = torch.log1p(noise / error)
 

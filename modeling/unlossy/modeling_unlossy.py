@@ -9,7 +9,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from .configuration_unlossy import UnlossyConfig
-from .layers_unlossy import BandHead, BandLinear, BandSplit, Decoder, Encoder
+from .layers_unlossy import BandHead, BandLinear, BandSplit, ConvNextBlock, Decoder, Encoder
 from .loss_unlossy import restoration_loss
 from .spectral_unlossy import (
     cell_energy,
@@ -73,7 +73,8 @@ class _Correction:
     Attributes:
         faithful (complex `Tensor` of shape `(B, T, F - 1, 2)`): corrected bins, without detail.
         present (`Tensor` of shape `(B, T, cells, 2)`): mean power a bin that deficits are counted from.
-        deficit (`Tensor` of shape `(B, T, cells, 2)`): how much higher it should be [nepers of energy], 0 or more.
+        deficit (`Tensor` of shape `(B, T, cells, 2)`): how much higher it should be [nepers of energy]; below 0, the
+            head is sure that nothing is missing.
     """
 
     faithful: Tensor
@@ -83,7 +84,7 @@ class _Correction:
     @property
     def detail_power(self) -> Tensor:
         """Mean power a bin that the detail adds: `(B, T, cells, 2)`."""
-        return self.present * torch.expm1(self.deficit)
+        return self.present * torch.expm1(self.deficit.clamp(0, MAX_DEFICIT))
 
 
 class UnlossyPreTrainedModel(PreTrainedModel):
@@ -101,10 +102,14 @@ class UnlossyPreTrainedModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module):
         if isinstance(module, nn.Linear | nn.Conv2d):
             init.lecun_normal_(module.weight)
-            init.zeros_(module.bias)
+            if module.bias is not None:
+                init.zeros_(module.bias)
         elif isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
+        elif isinstance(module, ConvNextBlock):
+            # Blocks start as identities: what is particular to an input reaches the heads undrowned.
+            init.zeros_(module.narrow.weight)
         elif isinstance(module, BandLinear):
             if module.zero_init:
                 init.zeros_(module.weight)
@@ -132,10 +137,10 @@ class UnlossyModel(UnlossyPreTrainedModel):
         self.decoder = Decoder(config)
         # For each bin of mid and side: R and, in a restorer, M.
         per_bin = 8 if config.residual else 4
-        self.spectrum_head = BandHead(config, list(config.band_widths), per_bin, zero_init=config.residual)
+        self.spectrum_head = BandHead(config, list(config.band_widths), per_bin, config.residual, scale=0.3)
         if config.residual:
             # For each bin of mid and side in the narrow bands: how much of two earlier and two later frames to add.
-            self.neighbour_head = BandHead(config, list(config.band_widths[:-1]), per_unit=8, zero_init=True)
+            self.neighbour_head = BandHead(config, list(config.band_widths[:-1]), 8, zero_init=True, scale=0.3)
         # For each cell of mid and side: by how much its energy is too low.
         self.detail_head = BandHead(config, cells, per_unit=2, zero_init=True)
         self.post_init()
@@ -265,10 +270,10 @@ class UnlossyModel(UnlossyPreTrainedModel):
     def _bands(self, spectrum: Tensor) -> Tensor:
         """The spectrum `(B, T, F, 2)` to the encoder's input `(B, T, K, C)`."""
         bins = torch.view_as_real(spectrum[:, :, :-1] / (self.config.n_fft / 4))  # a full-scale sine has magnitude 1
-        level = torch.log(bins.square().sum(-1, keepdim=True) + 1e-8)
+        level = torch.log(bins.square().sum(-1, keepdim=True) + 1e-12)
         compressed = bins * torch.exp(level * ((self.config.compression_exponent - 1) / 2))
-        # -80 .. 0 dB to about -2 .. 2
-        features = torch.cat([compressed, level / 4.6 + 2], dim=-1).flatten(3)
+        # -120 dB, the noise floor of 16 bits in one bin, to 0 dB becomes -3 .. 3. Treble is often below -80 dB.
+        features = torch.cat([compressed, level / 4.6 + 3], dim=-1).flatten(3)
         return self.band_split(features.to(self.dtype))
 
     def _correct(
@@ -279,14 +284,13 @@ class UnlossyModel(UnlossyPreTrainedModel):
         widths = self.config.cell_widths
         values = self.spectrum_head(hidden).float().unflatten(3, (-1, 2, 2))
         if self.config.residual:
-            # A tenth, because corrections are small: an optimiser's first steps must not be large ones.
-            residual = torch.view_as_complex(values[..., 0, :, :] / 10)
-            mask = torch.view_as_complex(torch.tanh(values[..., 1, :, :] / 10))
+            residual = torch.view_as_complex(values[..., 0, :, :].contiguous())
+            mask = torch.view_as_complex(torch.tanh(values[..., 1, :, :]))
             bins = spectrum[:, :, :-1]
             base = sloping_base(cell_energy(power(bins), widths), widths)
             faithful = bins + bins * mask + residual * spread_cells(base.sqrt(), widths)
             # A steady tone has the same value two frames on, but another error: the codec's frames are shorter.
-            weights = torch.tanh(self.neighbour_head(hidden).float().unflatten(3, (2, 2, 2)) / 10)
+            weights = torch.tanh(self.neighbour_head(hidden).float().unflatten(3, (2, 2, 2)))
             narrow = bins[:, :, : weights.shape[2]]
             earlier = torch.cat([torch.zeros_like(narrow[:, :2]), narrow[:, :-2]], dim=1)
             later = torch.cat([narrow[:, 2:], torch.zeros_like(narrow[:, :2])], dim=1)
@@ -302,8 +306,7 @@ class UnlossyModel(UnlossyPreTrainedModel):
         # The detail answers to what is there, but must not train it: adding noise is no reason to take signal away.
         present = cell_energy(power(faithful.detach()), widths)
         present = torch.maximum(present, EMPTY * sloping_base(present, widths))
-        deficit = _leaky_clamp(3 * self.detail_head(hidden).float(), 0, MAX_DEFICIT)
-        return _Correction(faithful, present, deficit)
+        return _Correction(faithful, present, 6 * self.detail_head(hidden).float())
 
     def _add_detail(self, correction: "_Correction", detail: float, offset: int) -> Tensor:
         """Faithful bins, and noise that makes up for the deficit: complex `(B, T, F - 1, 2)`."""
@@ -318,12 +321,6 @@ class UnlossyModel(UnlossyPreTrainedModel):
         # The square root of the power, but with a finite gradient at zero.
         amplitude = correction.detail_power * torch.rsqrt(correction.detail_power + 1e-12) * scale
         return faithful + bins * spread_cells(amplitude, self.config.cell_widths)
-
-
-def _leaky_clamp(x: Tensor, low: float, high: float) -> Tensor:
-    """Clamp, but let a tenth of the gradient through outside, so that what is shut can open again."""
-    leak = x / 10
-    return x.clamp(low, high) + leak.where((x < low) | (x > high), 0) - leak.detach().where((x < low) | (x > high), 0)
 
 
 __all__ = [

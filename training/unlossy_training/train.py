@@ -77,6 +77,24 @@ def learning_rate(peak: float, step: int, warmup: int, elapsed: float) -> float:
 
 
 @torch.no_grad()
+def normalise_bands(model: UnlossyModel, input_values: torch.Tensor) -> None:
+    """Data-dependent initialisation (https://arxiv.org/abs/1602.07868): bands start with mean 0 and variance 1.
+
+    Levels hardly vary in the treble; without this the network sees nearly the same there whatever it hears, and it
+    learned to ignore its input altogether.
+    """
+    bands = model._bands(model._spectrum(input_values)).flatten(0, 1)  # (frames, K, C)
+    means, deviations = bands.mean(dim=0), bands.std(dim=0) + 1e-3
+    start = 0
+    for linear in model.band_split.linears:
+        count = linear.weight.shape[0]
+        mean, deviation = (x[start : start + count, None] for x in (means, deviations))
+        linear.weight /= deviation
+        linear.bias.copy_((linear.bias - mean) / deviation)
+        start += count
+
+
+@torch.no_grad()
 def validate(model: UnlossyModel, loader: DataLoader, device: torch.device) -> dict[str, float]:
     """Mean of the loss and its terms [dB]."""
     sums: dict[str, float] = defaultdict(float)
@@ -102,6 +120,8 @@ def train(arguments: argparse.Namespace) -> None:
     validation = Segments(load_pairs(arguments.pairs, "validation"), segment, 64, seed=0, augment=False)
     loader = DataLoader(training, batch_size=arguments.batch_size, num_workers=arguments.workers, prefetch_factor=4)
     validation_loader = DataLoader(validation, batch_size=arguments.batch_size)
+    if not arguments.from_checkpoint:
+        normalise_bands(model, next(iter(DataLoader(training, batch_size=64)))["input_values"])
     optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(arguments.ema))
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
