@@ -1,5 +1,8 @@
 """Configuration of the Unlossy denoising autoencoder."""
 
+from itertools import pairwise
+from typing import Any
+
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
@@ -63,7 +66,7 @@ class UnlossyConfig(PreTrainedConfig):
     skip_connections: bool = True
     compression_exponent: float | int = 0.3
 
-    def __post_init__(self, **kwargs):
+    def __post_init__(self, **kwargs: Any) -> None:
         unknown = sorted(key for key in kwargs if not key.startswith("_") and key not in _FOREIGN_KEYS)
         if unknown:
             raise ValueError(f"UnlossyConfig has no field {unknown[0]!r}; see help(UnlossyConfig) for the fields.")
@@ -72,7 +75,7 @@ class UnlossyConfig(PreTrainedConfig):
             setattr(self, name, tuple(getattr(self, name)))
         super().__post_init__(**kwargs)
 
-    def validate_sizes(self):
+    def validate_sizes(self) -> None:
         """Called by `@strict` after construction."""
         if self.hop_length * 4 != self.n_fft:
             raise ValueError(f"hop_length must be n_fft / 4, got hop_length={self.hop_length} and n_fft={self.n_fft}.")
@@ -94,7 +97,7 @@ class UnlossyConfig(PreTrainedConfig):
         if self.num_bands % 2 ** (len(self.hidden_sizes) - 1):
             raise ValueError(f"{self.num_bands} bands can't be halved {len(self.hidden_sizes) - 1} times.")
         sizes = [*self.level_sizes, self.embedding_size]
-        if any(after > before for before, after in zip(sizes, sizes[1:], strict=False)):
+        if any(after > before for before, after in pairwise(sizes)):
             raise ValueError(f"The layers must narrow towards the bottleneck, got {sizes} values a frame.")
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, got {self.kernel_size}.")
@@ -125,8 +128,8 @@ class UnlossyConfig(PreTrainedConfig):
 
     @property
     def receptive_field(self) -> int:
-        """How far an output sample looks to either side [samples]: the convolutions, or the frames that the mask reaches
-        to, and the window on the way in and out."""
+        """How far an output sample looks to either side [samples]: the convolutions, or the frames that the mask
+        reaches to, and the window on the way in and out."""
         frames = max(2 * sum(self.depths) * (self.kernel_size // 2), 2)
         return frames * self.hop_length + self.n_fft
 

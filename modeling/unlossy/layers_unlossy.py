@@ -5,6 +5,8 @@ transpose and the depthwise convolution gets the channels-last memory that CPUs 
 Everything is local in time, so that blocks of a long signal give the same samples as the whole.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -17,8 +19,8 @@ class BandLinear(nn.Module):
 
     Args:
         zero_init (`bool`, defaults to `False`): start at zero.
-        scale (`float`, defaults to 1.0): of the product, not of the bias: the bias learns faster, so that what holds for
-            every input is not learned by turning the layers before into constants.
+        scale (`float`, defaults to 1.0): of the product, not of the bias: the bias learns faster, so that what holds
+            for every input is not learned by turning the layers before into constants.
     """
 
     def __init__(self, count: int, size_in: int, size_out: int, zero_init: bool = False, scale: float = 1.0):
@@ -31,11 +33,12 @@ class BandLinear(nn.Module):
         """`(B, T, count, size_in)` to `(B, T, count, size_out)`."""
         batch, frames, count, size = x.shape
         flat = x.permute(2, 0, 1, 3).reshape(count, batch * frames, size)
-        return torch.baddbmm(self.bias, flat, self.weight, alpha=self.scale).unflatten(1, (batch, frames)).permute(1, 2, 0, 3)
+        product = torch.baddbmm(self.bias, flat, self.weight, alpha=self.scale)
+        return product.unflatten(1, (batch, frames)).permute(1, 2, 0, 3)
 
 
 class BandSplit(nn.Module):
-    """Spectral features `(B, T, F, features)` to bands `(B, T, K, C)`; one linear layer for each group of equal bands."""
+    """Spectral features `(B, T, F, features)` to bands `(B, T, K, C)`; a linear layer for each group of equal bands."""
 
     def __init__(self, config: UnlossyConfig, features: int):
         super().__init__()
@@ -109,7 +112,7 @@ class Encoder(nn.Module):
         )
         self.merges = nn.ModuleList(
             nn.Sequential(nn.LayerNorm(2 * before), nn.Linear(2 * before, after, bias=False))
-            for before, after in zip(sizes, sizes[1:], strict=False)
+            for before, after in pairwise(sizes)
         )
         innermost = config.level_sizes[-1]
         self.bottleneck = nn.Sequential(nn.LayerNorm(innermost), nn.Linear(innermost, config.embedding_size))
@@ -120,7 +123,7 @@ class Encoder(nn.Module):
         for level, blocks in enumerate(self.levels):
             if level:
                 hidden = self.merges[level - 1](hidden.unflatten(2, (-1, 2)).flatten(3))
-            for block in blocks:
+            for block in blocks:  # type: ignore[attr-defined]  # a list of modules is a module
                 hidden = block(hidden, frame_mask)
             skips.append(hidden)
         return self.bottleneck(hidden.flatten(2)), skips
@@ -136,7 +139,7 @@ class Decoder(nn.Module):
         self.bottleneck = nn.Linear(config.embedding_size, config.level_sizes[-1])
         self.splits = nn.ModuleList(
             nn.Sequential(nn.LayerNorm(after), nn.Linear(after, 2 * before, bias=False))
-            for before, after in zip(sizes, sizes[1:], strict=False)
+            for before, after in pairwise(sizes)
         )
         self.levels = nn.ModuleList(
             nn.ModuleList(ConvNextBlock(config, size) for _ in range(depth))
@@ -150,7 +153,7 @@ class Decoder(nn.Module):
         for level in reversed(range(len(self.levels))):
             if skips is not None:
                 hidden = hidden + skips[level]
-            for block in self.levels[level]:
+            for block in self.levels[level]:  # type: ignore[attr-defined]
                 hidden = block(hidden, frame_mask)
             if level:
                 hidden = self.splits[level - 1](hidden).unflatten(3, (2, -1)).flatten(2, 3)

@@ -5,13 +5,14 @@
 * `zones`: the same in zones of about an octave, so that the bass alone does not decide.
 * `envelope`: error of the predicted energy deficit in each cell. Phase is lost where the codec kept nothing, and the
   envelope is what can be predicted there.
-* `disturbance`: what the detail's noise costs in signal-to-noise ratio. It is watched, not minimised: next to nothing in
-  the treble, its gradient in a loud, well-kept bass is a thousand times that of all other terms.
+* `disturbance`: what the detail's noise costs in signal-to-noise ratio. It is watched, not minimised: next to nothing
+  in the treble, its gradient in a loud, well-kept bass is a thousand times that of all other terms.
 
 Letters: B batch, C channels, N samples, T frames, F bins (all but the top one).
 """
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -27,8 +28,8 @@ ZONE_FLOOR = 10**-2.5
 # Cells this far below the loudest of their frame are inaudible.
 ENVELOPE_FLOOR = 10**-7.5
 
-# A smaller deficit is none [nepers of energy]: 2.2 dB. Where the codec kept a cell to within some decibels, its error is
-# small too, and noise would be more than the error. This keeps the detail out of what the codec kept.
+# A smaller deficit is none [nepers of energy]: 2.2 dB. Where the codec kept a cell to within some decibels, its error
+# is small too, and noise would be more than the error. This keeps the detail out of what the codec kept.
 TOLERATED_DEFICIT = 0.5
 
 
@@ -47,8 +48,8 @@ def restoration_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """
     Args:
-        degraded, faithful, clean (complex `Tensor` of shape `(B, T, F, 2)`): mid/side spectra of the input, the input as
-            corrected without detail, and the target.
+        degraded, faithful, clean (complex `Tensor` of shape `(B, T, F, 2)`): mid/side spectra of the input, the input
+            as corrected without detail, and the target.
         present (`Tensor` of shape `(B, T, cells, 2)`): mean power a bin that deficits are counted from.
         deficit (`Tensor` of shape `(B, T, cells, 2)`): predicted [nepers of energy]; below 0 counts as 0.
         degraded_audio, faithful_audio, clean_audio (`Tensor` of shape `(B, C, N)`).
@@ -96,9 +97,7 @@ def _zones(bin_power: Tensor) -> Tensor:
     bins = bin_power.shape[2]
     edges = [0, *(bins >> shift for shift in range(7, -1, -1))]
     spectrum = bin_power.sum(dim=1)
-    return torch.stack(
-        [spectrum[:, start:stop].sum(dim=1) for start, stop in zip(edges, edges[1:], strict=False)], dim=1
-    )
+    return torch.stack([spectrum[:, start:stop].sum(dim=1) for start, stop in pairwise(edges)], dim=1)
 
 
 def _audible_width(cell_widths: tuple[int, ...], hertz_per_bin: float, device: torch.device) -> Tensor:

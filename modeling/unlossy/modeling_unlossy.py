@@ -55,7 +55,8 @@ class UnlossyOutput(ModelOutput):
     """
     Args:
         loss (`torch.Tensor` of shape `()`, with `labels`): see [`restoration_loss`].
-        audio_values (`torch.Tensor` of shape `(batch_size, channels, samples)`): restored audio, ±1, as long as the input.
+        audio_values (`torch.Tensor` of shape `(batch_size, channels, samples)`): restored audio, ±1, as long as the
+            input.
         embeddings (`torch.Tensor` of shape `(batch_size, frames, embedding_size)`): what is read off at the bottleneck.
         loss_terms (`dict[str, torch.Tensor]`, with `labels`): the parts of the loss, each of shape `()` [dB].
     """
@@ -94,12 +95,12 @@ class UnlossyPreTrainedModel(PreTrainedModel):
     config: UnlossyConfig
     base_model_prefix = "model"
     main_input_name = "input_values"
-    input_modalities = ("audio",)
+    input_modalities = ("audio",)  # type: ignore[assignment]  # tuples are what transformers' own models have
     supports_gradient_checkpointing = True
     _no_split_modules = ["ConvNextBlock"]
 
     @torch.no_grad()
-    def _init_weights(self, module: nn.Module):
+    def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Conv2d):
             init.lecun_normal_(module.weight)
             if module.bias is not None:
@@ -122,10 +123,11 @@ class UnlossyModel(UnlossyPreTrainedModel):
     """
     A convolutional autoencoder over the mid/side spectrum.
 
-    The input's spectrum X is corrected to `X · (1 + M) + R + detail · H`: M is a bounded complex mask (in the narrow bands a
-    short filter over time, as in https://arxiv.org/abs/1904.08369), R a complex residual for holes, H regenerated treble and texture, that is, noise under a predicted envelope. Without
-    `config.residual` the spectrum is `R + detail · H`, made from the embedding alone. Both heads of a restorer start at
-    zero: untrained, it returns its input. Bands as in https://arxiv.org/abs/2209.15174.
+    The input's spectrum X is corrected to `X · (1 + M) + R + detail · H`: M is a bounded complex mask (in the narrow
+    bands a short filter over time, as in https://arxiv.org/abs/1904.08369), R a complex residual for holes, H
+    regenerated treble and texture, that is, noise under a predicted envelope. Without `config.residual` the spectrum is
+    `R + detail · H`, made from the embedding alone. Both heads of a restorer start at zero: untrained, it returns its
+    input. Bands as in https://arxiv.org/abs/2209.15174.
     """
 
     def __init__(self, config: UnlossyConfig):
@@ -201,8 +203,8 @@ class UnlossyModel(UnlossyPreTrainedModel):
     ) -> UnlossyOutput | tuple[Tensor, ...]:
         r"""
         Args:
-            input_values (`torch.Tensor` of shape `(batch_size, channels, samples)`): degraded audio, mono or stereo, ±1,
-                at `config.sampling_rate`.
+            input_values (`torch.Tensor` of shape `(batch_size, channels, samples)`): degraded audio, mono or stereo,
+                ±1, at `config.sampling_rate`.
             padding_mask (`torch.Tensor` of shape `(batch_size, samples)`, *optional*): 1 on audio, 0 on the padding
                 after it, which must be silent.
             labels (`torch.Tensor` of shape `(batch_size, channels, samples)`, *optional*): the clean original.
@@ -249,13 +251,15 @@ class UnlossyModel(UnlossyPreTrainedModel):
         if audio.ndim != 3 or audio.shape[1] not in (1, 2):
             raise ValueError(f"Expected audio of shape (batch_size, 1 or 2, samples), got {tuple(audio.shape)}.")
         spectrum = stft(to_mid_side(audio.float()), self.config.n_fft, self.config.hop_length)
-        return spectrum * steady_phase(*spectrum.shape[1:3], spectrum.device)
+        _, frames, bins, _ = spectrum.shape
+        return spectrum * steady_phase(frames, bins, spectrum.device)
 
     def _audio(self, bins: Tensor, spectrum: Tensor | None, samples: int, channels: int) -> Tensor:
         """Corrected bins `(B, T, F - 1, 2)` to audio `(B, channels, samples)`; the top bin stays the input's."""
         top = torch.zeros_like(bins[:, :, :1]) if spectrum is None else spectrum[:, :, -1:]
         full = torch.cat([bins, top], dim=2)
-        full = full * steady_phase(*full.shape[1:3], full.device).conj()
+        _, frames, all_bins, _ = full.shape
+        full = full * steady_phase(frames, all_bins, full.device).conj()
         return from_mid_side(istft(full, samples, self.config.n_fft, self.config.hop_length), channels)
 
     def _frame_mask(self, padding_mask: Tensor | None) -> Tensor | None:
@@ -286,6 +290,7 @@ class UnlossyModel(UnlossyPreTrainedModel):
         if self.config.residual:
             residual = torch.view_as_complex(values[..., 0, :, :].contiguous())
             mask = torch.view_as_complex(torch.tanh(values[..., 1, :, :]))
+            assert spectrum is not None
             bins = spectrum[:, :, :-1]
             base = sloping_base(cell_energy(power(bins), widths), widths)
             faithful = bins + bins * mask + residual * spread_cells(base.sqrt(), widths)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from transformers import Pipeline
 
+from .modeling_unlossy import UnlossyModel
 from .restoration_unlossy import restore
 
 
@@ -17,17 +18,20 @@ class UnlossyPipeline(Pipeline):
     complete, the default). It returns `{"audio": np.ndarray (channels, samples), "sampling_rate": int}`.
     """
 
-    _load_processor = False
-    _load_image_processor = False
-    _load_feature_extractor = True
-    _load_tokenizer = False
+    model: UnlossyModel
+    _load_processor = False  # type: ignore[assignment]
+    _load_image_processor = False  # type: ignore[assignment]
+    _load_feature_extractor = True  # type: ignore[assignment]
+    _load_tokenizer = False  # type: ignore[assignment]
 
-    def _sanitize_parameters(self, detail: float | None = None, **kwargs: Any):
+    def _sanitize_parameters(
+        self, detail: float | None = None, **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if kwargs:
             raise ValueError(f"UnlossyPipeline has no parameter {sorted(kwargs)[0]!r}; there is detail.")
         return {}, {} if detail is None else {"detail": detail}, {}
 
-    def preprocess(self, inputs: Any) -> dict[str, Any]:
+    def preprocess(self, inputs: Any) -> dict[str, Any]:  # type: ignore[override]
         if isinstance(inputs, dict):
             if "sampling_rate" not in inputs or not ({"array", "raw"} & inputs.keys()):
                 raise ValueError(f"Expected a dictionary with array and sampling_rate, got the keys {list(inputs)}.")
@@ -35,11 +39,15 @@ class UnlossyPipeline(Pipeline):
             return {"audio": np.asarray(array), "sampling_rate": int(inputs["sampling_rate"])}
         return {"audio": inputs}
 
-    def _forward(self, model_inputs: dict[str, Any], detail: float = 1.0) -> dict[str, Any]:
+    def _forward(  # type: ignore[override]
+        self, model_inputs: dict[str, Any], detail: float = 1.0
+    ) -> dict[str, Any]:
         restored = restore(**model_inputs, model=self.model, detail=detail)
         return {"audio": restored.audio, "sampling_rate": restored.sampling_rate}
 
-    def postprocess(self, model_outputs: dict[str, Any]) -> dict[str, Any]:
+    def postprocess(  # type: ignore[override]
+        self, model_outputs: dict[str, Any]
+    ) -> dict[str, Any]:
         return model_outputs
 
 

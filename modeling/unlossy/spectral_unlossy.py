@@ -4,9 +4,12 @@ Letters: B batch, C channels, N samples, T frames, F bins. Spectra are `(B, T, F
 """
 
 import math
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+Count = TypeVar("Count", int, Tensor)
 
 
 def to_mid_side(audio: Tensor) -> Tensor:
@@ -23,7 +26,7 @@ def from_mid_side(mid_side: Tensor, channels: int) -> Tensor:
     return mid[:, None] if channels == 1 else torch.stack([mid + side, mid - side], dim=1)
 
 
-def num_frames(samples: int | Tensor, hop_length: int) -> int | Tensor:
+def num_frames(samples: Count, hop_length: int) -> Count:
     """Frames whose window (4 hops long) overlaps a signal of `samples` samples that starts at frame 0's centre."""
     return (samples + hop_length - 1) // hop_length + 2
 

@@ -3,8 +3,8 @@
     python -m unlossy_training.evaluate FOLDER --bitrates 48 64            # MP3, the checkpoint in the package
     python -m unlossy_training.evaluate FOLDER --model CHECKPOINT --codec opus --bitrates 32 64 --output results.json
 
-Every file of the folder is encoded by the real encoder, decoded, restored at `detail` 0 and 1, and compared with itself.
-Untouched originals go through too: a restorer must leave them alone.
+Every file of the folder is encoded by the real encoder, decoded, restored at `detail` 0 and 1, and compared with
+itself. Untouched originals can go through too: a restorer must leave them alone.
 """
 
 import argparse
@@ -66,7 +66,8 @@ def mean_rows(rows: Iterable[dict]) -> list[dict]:
 def markdown(means: list[dict]) -> str:
     """The table: input → restored (difference)."""
     lines = [
-        "| codec | kbps | clips | ViSQOL, detail 1 | SI-SDR, detail 0 [dB] | SI-SDR, detail 1 [dB] | LSD, detail 1 [dB] |",
+        "| codec | kbps | clips | ViSQOL, detail 1 | SI-SDR, detail 0 [dB] | SI-SDR, detail 1 [dB] "
+        "| LSD, detail 1 [dB] |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in means:

@@ -20,7 +20,8 @@ def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float:
         raise ValueError("SI-SDR is not defined for a silent reference.")
     projection = (given @ target / energy) * target
     distortion = given - projection
-    return float(min(10 * np.log10((projection @ projection) / max(distortion @ distortion, 1e-30)), 100.0))
+    ratio = float(np.dot(projection, projection)) / max(float(np.dot(distortion, distortion)), 1e-30)
+    return float(min(10 * np.log10(ratio), 100.0))
 
 
 def log_spectral_distance(

@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from io import BytesIO
 from pathlib import Path
+from typing import cast
 
 import datasets
 import numpy as np
@@ -27,6 +28,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from unlossy import UnlossyConfig, UnlossyModel
 from unlossy.degradation import decode
+from unlossy.layers_unlossy import BandLinear
 
 
 def load_pairs(folder: str, split: str) -> datasets.Dataset:
@@ -46,7 +48,7 @@ class Segments(Dataset):
         length (`int`): how many segments there are.
     """
 
-    def __init__(self, pairs, segment: int, length: int, seed: int, augment: bool = True):
+    def __init__(self, pairs: datasets.Dataset, segment: int, length: int, seed: int, augment: bool = True):
         self.pairs, self.segment, self.length, self.seed, self.augment = pairs, segment, length, seed, augment
 
     def __len__(self) -> int:
@@ -66,8 +68,8 @@ class Segments(Dataset):
         pair = np.pad(pair, ((0, 0), (0, 0), (0, self.segment - pair.shape[2])))
         if self.augment:
             pair = pair[:, :: random.choice([-1, 1])] * random.choice([-1, 1]) * 10 ** (random.uniform(-18, 3) / 20)
-        pair = torch.from_numpy(np.ascontiguousarray(pair, dtype=np.float32))
-        return {"input_values": pair[0], "labels": pair[1]}
+        degraded, clean = torch.from_numpy(np.ascontiguousarray(pair, dtype=np.float32))
+        return {"input_values": degraded, "labels": clean}
 
 
 def learning_rate(peak: float, step: int, warmup: int, elapsed: float) -> float:
@@ -87,9 +89,10 @@ def normalise_bands(model: UnlossyModel, input_values: torch.Tensor) -> None:
     means, deviations = bands.mean(dim=0), bands.std(dim=0) + 1e-3
     start = 0
     for linear in model.band_split.linears:
+        assert isinstance(linear, BandLinear)
         count = linear.weight.shape[0]
         mean, deviation = (x[start : start + count, None] for x in (means, deviations))
-        linear.weight /= deviation
+        linear.weight.div_(deviation)
         linear.bias.copy_((linear.bias - mean) / deviation)
         start += count
 
@@ -124,6 +127,7 @@ def train(arguments: argparse.Namespace) -> None:
         normalise_bands(model, next(iter(DataLoader(training, batch_size=64)))["input_values"])
     optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(arguments.ema))
+    averaged = cast(UnlossyModel, average.module)
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     average.to(accelerator.device)
 
@@ -135,11 +139,12 @@ def train(arguments: argparse.Namespace) -> None:
         print(json.dumps({name: round(value, 4) for name, value in line.items()}), file=log, flush=True)
 
     def save_and_validate() -> None:
-        average.module.save_pretrained(output)
-        figures = validate(average.module, validation_loader, accelerator.device)
+        averaged.save_pretrained(output)
+        figures = validate(averaged, validation_loader, accelerator.device)
         write({"step": step} | {f"validation_{name}": value for name, value in figures.items()})
 
-    start, step, waited, sums = time.monotonic(), 0, 0.0, defaultdict(float)
+    start, step, waited = time.monotonic(), 0, 0.0
+    sums: dict[str, float] = defaultdict(float)
     batches = iter(loader)
     while (elapsed := (time.monotonic() - start) / (60 * arguments.max_minutes)) < 1:
         before = time.monotonic()
