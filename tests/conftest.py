@@ -2,12 +2,39 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import soundfile
 
+if TYPE_CHECKING:
+    from unlossy import UnlossyModel
+
 SAMPLING_RATE = 44_100  # [Hz]
+
+
+@pytest.fixture(scope="session")
+def make_lively() -> "Callable[..., UnlossyModel]":
+    """Function that makes a tiny model whose heads are not zero, so that it changes what goes through it."""
+    import torch
+
+    from unlossy import UnlossyConfig, UnlossyModel
+
+    def make(**fields: Any) -> "UnlossyModel":
+        torch.manual_seed(0)
+        model = UnlossyModel(UnlossyConfig(hidden_sizes=(8, 8), depths=(1, 1), embedding_size=32, **fields))
+        for name, parameter in model.named_parameters():
+            if "_head" in name:
+                torch.nn.init.normal_(parameter, std=0.1)
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def lively_model(make_lively: "Callable[..., UnlossyModel]") -> "UnlossyModel":
+    return make_lively()
 
 
 @pytest.fixture(scope="session")

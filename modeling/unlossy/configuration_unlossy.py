@@ -46,7 +46,8 @@ class UnlossyConfig(PreTrainedConfig):
         compression_exponent (`float`, defaults to 0.3): power law that the spectrum's magnitude goes through.
 
     Raises:
-        ValueError: for a misspelt field, or for sizes that don't fit together.
+        ValueError: for a misspelt field.
+        StrictDataclassError: for a field of the wrong type, or for sizes that don't fit together.
     """
 
     model_type = "unlossy"

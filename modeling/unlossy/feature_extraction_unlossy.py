@@ -57,7 +57,7 @@ class UnlossyFeatureExtractor(SequenceFeatureExtractor):
 
 def _as_channels(item: Any) -> np.ndarray:
     audio = np.atleast_2d(np.asarray(item, dtype=np.float32))
-    if audio.ndim != 2 or audio.shape[0] not in (1, 2) or audio.shape[1] == 0:
+    if np.ndim(item) not in (1, 2) or audio.shape[0] not in (1, 2) or audio.shape[1] == 0:
         raise ValueError(f"Expected audio of shape (samples,) or (1 or 2, samples), got {np.shape(item)}.")
     if not np.isfinite(audio).all():
         raise ValueError("The audio has samples that are NaN or infinite.")

@@ -1,0 +1,102 @@
+"""Spectra, cells and noise: exact inverses and invariants."""
+
+import math
+
+import pytest
+import torch
+
+from unlossy.spectral_unlossy import (
+    cell_energy,
+    from_mid_side,
+    istft,
+    num_frames,
+    position_noise,
+    power,
+    sloping_base,
+    spread_cells,
+    steady_phase,
+    stft,
+    to_mid_side,
+)
+
+N_FFT, HOP = 2048, 512
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("samples", [1, 511, 512, 513, 2048, 12_345])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_istft_undoes_stft(samples: int, channels: int) -> None:
+    audio = torch.randn(3, channels, samples, generator=torch.Generator().manual_seed(0))
+    spectrum = stft(audio, N_FFT, HOP)
+    assert spectrum.shape == (3, num_frames(samples, HOP), N_FFT // 2 + 1, channels)
+    torch.testing.assert_close(istft(spectrum, samples, N_FFT, HOP), audio, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_mid_side_can_be_undone(channels: int) -> None:
+    audio = torch.randn(2, channels, 100, generator=torch.Generator().manual_seed(0))
+    mid_side = to_mid_side(audio)
+    assert mid_side.shape == (2, 2, 100)
+    torch.testing.assert_close(from_mid_side(mid_side, channels), audio)
+    if channels == 1:
+        assert mid_side[:, 1].abs().max() == 0
+
+
+@pytest.mark.parametrize("bin_number", [4, 5, 6, 7, 301])
+def test_steady_phase_keeps_the_phase_of_a_tone(bin_number: int) -> None:
+    tone = torch.cos(2 * torch.pi * bin_number / N_FFT * torch.arange(20_000) + 0.7)[None, None]
+    spectrum = stft(tone, N_FFT, HOP)
+    steady = spectrum * steady_phase(spectrum.shape[1], spectrum.shape[2], CPU)
+    inner = steady[0, 4:-6, bin_number, 0]
+    assert inner.angle().tolist() == pytest.approx([0.7] * len(inner), abs=1e-3)
+
+
+def test_cells_are_means_over_their_bins() -> None:
+    widths = (2, 2, 4)
+    bins = torch.arange(8.0)[None, None, :, None]
+    cells = cell_energy(bins, widths)
+    assert cells.flatten().tolist() == [0.5, 2.5, 5.5]
+    spread = spread_cells(cells, widths)
+    assert spread.flatten().tolist() == [0.5, 0.5, 2.5, 2.5, 5.5, 5.5, 5.5, 5.5]
+    torch.testing.assert_close(cell_energy(spread, widths), cells)
+
+
+def test_power_is_the_squared_magnitude() -> None:
+    assert power(torch.tensor([3 + 4j])).tolist() == [25]
+
+
+def test_sloping_base_fills_holes_from_below() -> None:
+    widths = (16,) * 8
+    energy = torch.tensor([1.0, 0, 0, 10, 0, 0, 0, 0])[None, None, :, None]
+    base = sloping_base(energy, widths, slope_db=-1.5, per_bins=16).flatten()
+    assert (base >= energy.flatten() * (1 - 1e-6)).all()
+    fall = 10**-0.15
+    expected = [1, fall, fall**2, *(10 * fall**cell for cell in range(5))]
+    assert base.tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_sloping_base_is_never_below_the_energy() -> None:
+    widths = (4,) * 8 + (16,) * 6
+    energy = torch.rand(2, 5, len(widths), 2, generator=torch.Generator().manual_seed(0)) ** 8
+    assert (sloping_base(energy, widths) >= energy * (1 - 1e-6)).all()
+    assert sloping_base(torch.zeros_like(energy), widths).abs().max() == 0
+
+
+def test_noise_is_a_function_of_the_position() -> None:
+    whole = position_noise(0, 5000, channels=2, seed=0, device=CPU)
+    assert torch.equal(position_noise(1234, 1000, channels=2, seed=0, device=CPU), whole[:, 1234:2234])
+    assert not torch.equal(position_noise(0, 5000, channels=2, seed=1, device=CPU), whole)
+
+
+@pytest.mark.parametrize("start", [0, 10 * 3600 * 192_000])
+def test_noise_is_white(start: int) -> None:
+    samples = 2**17
+    noise = position_noise(start, samples, channels=2, seed=0, device=CPU).double()
+    assert noise.abs().max() <= math.sqrt(3) + 1e-6
+    bound = 5 / math.sqrt(samples)  # five standard deviations
+    assert noise.mean(dim=1).abs().max() < bound
+    assert (noise.square().mean(dim=1) - 1).abs().max() < bound
+    assert (noise[0] * noise[1]).mean().abs() < bound
+    spectrum = torch.fft.rfft(noise, n=2 * samples).abs().square()
+    autocorrelation = torch.fft.irfft(spectrum)[:, 1:2000] / samples
+    assert autocorrelation.abs().max() < 1.2 * bound
