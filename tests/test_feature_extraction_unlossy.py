@@ -21,11 +21,10 @@ def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).normal(0, 0.1, shape)
 
 
-@pytest.mark.parametrize(
-    ("shape", "batch_shape"), [((700,), (1, 1, 700)), ((1, 700), (1, 1, 700)), ((2, 9), (1, 2, 9))]
-)
-def test_one_item(extractor: UnlossyFeatureExtractor, shape: tuple[int, ...], batch_shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("shape", [(700,), (1, 700), (2, 9)])
+def test_one_item(extractor: UnlossyFeatureExtractor, shape: tuple[int, ...]) -> None:
     audio = noise(*shape)
+    batch_shape = (1, *np.atleast_2d(audio).shape)
     batch = extractor(audio, sampling_rate=RATE)
     assert batch["input_values"].shape == batch_shape
     assert batch["input_values"].dtype == torch.float32
@@ -34,7 +33,7 @@ def test_one_item(extractor: UnlossyFeatureExtractor, shape: tuple[int, ...], ba
 
 
 def test_shorter_items_are_padded_with_silence(extractor: UnlossyFeatureExtractor) -> None:
-    items = [noise(2, 5), noise(2, 3), torch.from_numpy(noise(2, 4))]
+    items: list[Any] = [noise(2, 5), noise(2, 3), torch.from_numpy(noise(2, 4))]
     batch = extractor(items, sampling_rate=RATE, return_tensors="np")
     assert batch["input_values"].shape == (3, 2, 5)
     assert batch["padding_mask"].tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0]]

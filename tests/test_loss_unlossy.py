@@ -58,10 +58,10 @@ def test_damage_to_perfect_audio_costs() -> None:
 
 def test_terms_are_the_change_of_the_error() -> None:
     clean, error = noise(0), noise(1)
-    same, terms_same = loss_of(clean, clean + error, clean + error)
+    _, unchanged = loss_of(clean, clean + error, clean + error)
     _, better = loss_of(clean, clean + error, clean + error / 2)
     _, worse = loss_of(clean, clean + error, clean + error * 2)
-    assert terms_same["waveform"] == pytest.approx(0, abs=1e-5)
+    assert unchanged["waveform"] == pytest.approx(0, abs=1e-5)
     assert better["waveform"] == pytest.approx(-6.02, abs=0.05)
     assert worse["waveform"] == pytest.approx(6.02, abs=0.05)
     assert better["zones"] < -4

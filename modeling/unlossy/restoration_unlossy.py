@@ -19,6 +19,8 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from torch import Tensor
 
 from .audio_unlossy import AudioReader, AudioWriter, Resampler
@@ -79,7 +81,9 @@ def load_model(model: str | os.PathLike[str] | None = None, device: str = "auto"
     name = SHIPPED_MODEL if model is None else os.fspath(model)
     try:
         loaded = UnlossyModel.from_pretrained(name)
-    except (OSError, ValueError) as error:
+    except (RuntimeError, SafetensorError) as error:
+        raise ModelNotFoundError(f"{name}: its weights are damaged, or those of another model; get it again") from error
+    except (OSError, ValueError, StrictDataclassError) as error:
         raise ModelNotFoundError(
             f"{name}: no Unlossy model found, neither a folder with config.json and model.safetensors nor a Hub "
             "repository that can be reached"
@@ -113,13 +117,13 @@ def restore(
         sampling_rate (`int`): rate of an array [Hz]; a file knows its own.
         detail (`float`, defaults to 1.0): share of regenerated treble and texture, from 0 (most faithful) to 1 (most
             complete).
-        output (path, *optional*): file to write, block by block, with the input's tags and cover. It is complete or not
-            there at all. Without it the restored array is returned.
-        output_sampling_rate (`int`, *optional*): rate of the result [Hz]. By default the input's, or 44.1 kHz if that is
-            more.
+        output (path, *optional*): file to write, block by block, with the input's tags and cover. It is complete or
+            not there at all. Without it the restored array is returned.
+        output_sampling_rate (`int`, *optional*): rate of the result [Hz]. By default the input's, or 44.1 kHz if that
+            is more.
         format, bit_depth, overwrite: of the written file, see [`AudioWriter`].
-        block_seconds (`float`, defaults to 10.0): how much is worked on at a time [s]. It changes the use of memory, not
-            the samples.
+        block_seconds (`float`, defaults to 10.0): how much is worked on at a time [s]. It changes the use of memory,
+            not the samples.
         progress (callable, *optional*): is told the share that is done, from 0 to 1.
 
     Returns:
@@ -171,16 +175,18 @@ def restore(
                 block = stage.process(block, last)
             sink.write(block)
             num_frames += block.shape[1]
-            if progress and total:
+            if progress and total and not last:
                 progress(min(num_frames * rate / (final_rate * total), 1.0))
-    if output is not None:
-        return Restored(None, final_rate, num_frames, Path(output))
-    return Restored(sink.result(audio), final_rate, num_frames)
+    if progress:
+        progress(1.0)  # whatever a header said about the length
+    if isinstance(sink, _Collector):
+        return Restored(sink.result(audio), final_rate, num_frames)
+    return Restored(None, final_rate, num_frames, sink.path)
 
 
 class _Stage(Protocol):
-    """A step of the stream: takes blocks of shape `(channels, samples)` and gives blocks back, sooner or later; all that
-    is left with the `last` one."""
+    """A step of the stream: takes blocks of shape `(channels, samples)` and gives blocks back, sooner or later; all
+    that is left with the `last` one."""
 
     def process(self, block: np.ndarray, last: bool = False) -> np.ndarray: ...
 
@@ -269,7 +275,8 @@ def _guard_peaks(block: np.ndarray, reach: int) -> np.ndarray:
     lowest = -torch.nn.functional.max_pool1d(-gain, 2 * reach + 1, stride=1, padding=reach)
     padded = torch.nn.functional.pad(lowest, (reach, reach), mode="replicate")
     smooth = torch.nn.functional.avg_pool1d(padded, 2 * reach + 1, stride=1)[0].numpy()
-    return np.concatenate([block[:-1] * smooth, block[-1:]])
+    # Rounding may leave a peak a millionth above its limit.
+    return np.concatenate([np.clip(block[:-1] * smooth, -limit, limit), block[-1:]])
 
 
 class _Array:
@@ -282,16 +289,18 @@ class _Array:
             raise ValueError("an array needs its sampling_rate [Hz]")
         if not 8000 <= sampling_rate <= 192000:
             raise ValueError(f"sampling_rate must be from 8000 to 192000 Hz, got {sampling_rate}")
-        samples = audio.detach().cpu().numpy() if isinstance(audio, Tensor) else audio
-        if samples.dtype.kind != "f":
-            raise ValueError(f"expected float samples within ±1, got {samples.dtype}; divide integers by full scale")
-        if samples.ndim not in (1, 2) or not 1 <= np.atleast_2d(samples).shape[0] <= 8:
-            raise ValueError(f"expected shape (samples,) or (1 to 8 channels, samples), got {samples.shape}")
-        if samples.shape[-1] == 0:
+        if isinstance(audio, Tensor):
+            # NumPy has no bfloat16.
+            audio = (audio.float() if audio.is_floating_point() else audio).numpy(force=True)
+        if audio.dtype.kind != "f":
+            raise ValueError(f"expected float samples within ±1, got {audio.dtype}; divide integers by full scale")
+        if audio.ndim not in (1, 2) or not 1 <= np.atleast_2d(audio).shape[0] <= 8:
+            raise ValueError(f"expected shape (samples,) or (1 to 8 channels, samples), got {audio.shape}")
+        if audio.shape[-1] == 0:
             raise ValueError("the audio has no samples")
-        if not np.isfinite(samples).all():
+        if not np.isfinite(audio).all():
             raise ValueError("the audio has samples that are NaN or infinite")
-        self.samples = np.atleast_2d(samples).astype(np.float32)
+        self.samples = np.atleast_2d(audio).astype(np.float32)
         self.sampling_rate = sampling_rate
         self.channels, self.num_frames = self.samples.shape
 
