@@ -26,7 +26,7 @@ from accelerate.utils import set_seed
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
-from unlossy import UnlossyConfig, UnlossyModel
+from unlossy import UnlossyConfig, UnlossyFeatureExtractor, UnlossyModel
 from unlossy.degradation import decode
 from unlossy.layers_unlossy import BandLinear
 
@@ -133,6 +133,7 @@ def train(arguments: argparse.Namespace) -> None:
 
     output = Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
+    UnlossyFeatureExtractor(sampling_rate=rate).save_pretrained(output)
     log = (output / "log.jsonl").open("a") if accelerator.is_main_process else None
 
     def write(line: dict[str, float]) -> None:
