@@ -25,9 +25,6 @@ WEIGHTS = {"waveform": 1.0, "zones": 0.5, "envelope": 0.5}
 # degradation must not divide by zero.
 WAVEFORM_FLOOR = 10**-2.7
 ZONE_FLOOR = 10**-2.5
-# Cells this far below the loudest of their frame are inaudible.
-ENVELOPE_FLOOR = 10**-7.5
-
 # A smaller deficit is none [nepers of energy]: 2.2 dB. Where the codec kept a cell to within some decibels, its error
 # is small too, and noise would be more than the error. This keeps the detail out of what the codec kept.
 TOLERATED_DEFICIT = 0.5
@@ -71,9 +68,7 @@ def restoration_loss(
     zones = torch.log((zones_after + zone_floor) / (zones_before + zone_floor))
 
     wanted = cell_energy(clean_power, cell_widths)
-    # Mid and side share the floor: a side far below the mid is inaudible too.
-    inaudible = ENVELOPE_FLOOR * wanted.amax(dim=(2, 3), keepdim=True) + 1e-6
-    true_deficit = torch.log(torch.maximum(wanted, inaudible) / torch.maximum(present, inaudible))
+    true_deficit = torch.log((wanted + 1e-6) / (present + 1e-6))
     true_deficit = true_deficit.where(true_deficit > TOLERATED_DEFICIT, 0)
     audible = _audible_width(cell_widths, hertz_per_bin, deficit.device)
     # Where nothing is missing every prediction below zero is right.

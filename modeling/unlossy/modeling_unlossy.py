@@ -25,8 +25,10 @@ from .spectral_unlossy import (
     to_mid_side,
 )
 
-# A cell counts as empty this far below the slope down from the cells under it [power ratio]; a deficit starts there.
+# A cell counts as empty this far below the slope down from the cells under it, or below the loudest cell of its frame
+# [power ratios]; a deficit is counted from there.
 EMPTY = 10**-3
+INAUDIBLE = 10**-7.5
 MAX_DEFICIT = 14.0  # [nepers of energy]: 61 dB
 
 
@@ -310,8 +312,9 @@ class UnlossyModel(UnlossyPreTrainedModel):
             faithful = residual * residual.abs().clamp(min=1e-4) ** expansion * (self.config.n_fft / 4)
         # The detail answers to what is there, but must not train it: adding noise is no reason to take signal away.
         present = cell_energy(power(faithful.detach()), widths)
-        present = torch.maximum(present, EMPTY * sloping_base(present, widths))
-        return _Correction(faithful, present, 6 * self.detail_head(hidden).float())
+        inaudible = INAUDIBLE * present.amax(dim=(2, 3), keepdim=True)
+        present = torch.maximum(torch.maximum(present, EMPTY * sloping_base(present, widths)), inaudible)
+        return _Correction(faithful, present, 8 * self.detail_head(hidden).float())
 
     def _add_detail(self, correction: "_Correction", detail: float, offset: int) -> Tensor:
         """Faithful bins, and noise that makes up for the deficit: complex `(B, T, F - 1, 2)`."""
