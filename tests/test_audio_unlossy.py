@@ -194,7 +194,7 @@ def test_samples_that_are_not_finite(tmp_path: Path) -> None:
         read(tmp_path / "nan.wav")
 
 
-@pytest.mark.parametrize("suffix", ["flac", "mp3"])
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3"])
 def test_truncated(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"cut.{suffix}"
     write(path, make_music(2 * RATE))
@@ -202,6 +202,15 @@ def test_truncated(tmp_path: Path, suffix: str) -> None:
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(AudioError, match=r"truncated or damaged: .*[01]\.\d s"):
         read(path)
+
+
+def test_a_wav_of_undeclared_length_or_with_data_behind_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "in.wav"
+    soundfile.write(path, make_music(RATE).T, RATE)
+    data = path.read_bytes()
+    for changed in (data[:4] + b"\xff" * 4 + data[8:], data[:4] + b"\0" * 4 + data[8:], data + b"\0" * 50_000):
+        path.write_bytes(changed)
+        assert read(path).shape[1] == RATE
 
 
 def test_damaged_in_the_middle(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ _FILE_TAGS |= {
 
 # How much [s] of what the header declares may be missing before a file counts as truncated; other containers don't
 # declare it.
-_MISSING_ALLOWED = {"flac": 0.05, "mov,mp4,m4a,3gp,3g2,mj2": 0.1}
+_MISSING_ALLOWED = {"flac": 0.05, "wav": 0.05, "aiff": 0.05, "au": 0.05, "mov,mp4,m4a,3gp,3g2,mj2": 0.1}
 
 
 class AudioError(ValueError):
@@ -204,15 +204,20 @@ class AudioReader:
         return min(frame.samples, round(frame.duration * frame.time_base * self.sampling_rate))
 
     def _check_complete(self, position: int) -> None:
-        if self.num_frames is None:
+        declared = self.num_frames
+        if self._container.format.name == "wav":
+            # FFmpeg takes the length of a WAV file from its size, and that of what stands behind the samples with it.
+            bits = self.bit_rate if self.codec.startswith("pcm") else None
+            declared = position + (8 * _missing_bytes(self.path) * self.sampling_rate // bits if bits else 0)
+        if declared is None:
             return
         allowed = _MISSING_ALLOWED.get(self._container.format.name, math.inf) * self.sampling_rate
         if self.codec == "mp3" and self._stream.start_time:
             # There is a LAME tag, whose length is lost for an estimate when something is appended to the file.
-            allowed = 0.1 * self.num_frames
-        if position < self.num_frames - allowed:
-            there, declared = position / self.sampling_rate, self.num_frames / self.sampling_rate
-            raise AudioError(f"{self.path} is truncated or damaged: {there:.1f} s of {declared:.1f} s can be decoded")
+            allowed = 0.1 * declared
+        if position < declared - allowed:
+            there, whole = position / self.sampling_rate, declared / self.sampling_rate
+            raise AudioError(f"{self.path} is truncated or damaged: {there:.1f} s of {whole:.1f} s can be decoded")
 
     def close(self) -> None:
         self._container.close()
@@ -267,6 +272,17 @@ def to_float(frame: av.AudioFrame) -> np.ndarray:
 def _open_input(path: Path) -> av.container.InputContainer:
     # Playlists are files too: nothing but local files may be opened through them.
     return av.open(os.path.abspath(path), "r", metadata_errors="replace", options={"protocol_whitelist": "file"})
+
+
+def _missing_bytes(path: Path) -> int:
+    """How many bytes fewer a WAV file has than its header says."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    declared = 8 + int.from_bytes(head[4:8], "little")
+    # A program that writes to a pipe doesn't know the length and declares the largest.
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE" or declared >= 2**31 - 2**16:
+        return 0
+    return max(declared - path.stat().st_size, 0)
 
 
 def _chain(first: av.AudioFrame | None, rest: Iterator[av.AudioFrame]) -> Iterator[av.AudioFrame]:
