@@ -187,6 +187,15 @@ def test_missing_checkpoint_stops_at_once(
     assert files_below(tmp_path) == {"in/a.wav", "in/b.wav"}
 
 
+def test_a_package_without_its_checkpoint_says_so(
+    write_chord: WriteChord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("unlossy.restoration_unlossy.SHIPPED_MODEL", str(tmp_path / "nowhere"))
+    # Models are cached by their settings: no other test has these.
+    assert main(["restore", str(write_chord()), "--detail", "0.125"]) == 2
+    assert "install unlossy again" in error_of(capsys)
+
+
 def test_damaged_checkpoint_is_named_in_one_sentence(
     write_chord: WriteChord, tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

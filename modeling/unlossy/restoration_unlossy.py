@@ -84,6 +84,8 @@ def load_model(model: str | os.PathLike[str] | None = None, device: str = "auto"
     except (RuntimeError, SafetensorError) as error:
         raise ModelNotFoundError(f"{name}: its weights are damaged, or those of another model; get it again") from error
     except (OSError, ValueError, StrictDataclassError) as error:
+        if model is None:
+            raise ModelNotFoundError(f"{name}: the model of the package is not there; install unlossy again") from error
         raise ModelNotFoundError(
             f"{name}: no Unlossy model found, neither a folder with config.json and model.safetensors nor a Hub "
             "repository that can be reached"
