@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from unlossy import UnlossyModel
 
 SAMPLING_RATE = 44_100  # [Hz]
+TINY: dict[str, Any] = {"hidden_sizes": (8, 8), "depths": (1, 1), "embedding_size": 32}
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +24,7 @@ def make_lively() -> "Callable[..., UnlossyModel]":
 
     def make(**fields: Any) -> "UnlossyModel":
         torch.manual_seed(0)
-        model = UnlossyModel(UnlossyConfig(hidden_sizes=(8, 8), depths=(1, 1), embedding_size=32, **fields))
+        model = UnlossyModel(UnlossyConfig(**TINY | fields))
         for name, parameter in model.named_parameters():
             if "_head" in name:
                 torch.nn.init.normal_(parameter, std=0.1)
