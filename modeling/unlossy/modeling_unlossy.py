@@ -29,6 +29,9 @@ from .spectral_unlossy import (
 # [power ratios]; a deficit is counted from there.
 EMPTY = 10**-3
 INAUDIBLE = 10**-7.5
+# Deficits are trusted beyond this only [nepers of energy]: 10.9 dB. Treble that the original never had costs more than
+# treble that stays away (24 validation clips, MP3 48 to 64 kbps: ViSQOL +0.10 over the input, without it -0.26).
+DOUBT = 2.5
 MAX_DEFICIT = 14.0  # [nepers of energy]: 61 dB
 
 
@@ -87,7 +90,7 @@ class _Correction:
     @property
     def detail_power(self) -> Tensor:
         """Mean power a bin that the detail adds: `(B, T, cells, 2)`."""
-        return self.present * torch.expm1(self.deficit.clamp(0, MAX_DEFICIT))
+        return self.present * torch.expm1((self.deficit - DOUBT).clamp(0, MAX_DEFICIT))
 
 
 class UnlossyPreTrainedModel(PreTrainedModel):
