@@ -30,7 +30,7 @@ from .spectral_unlossy import (
 EMPTY = 10**-3
 INAUDIBLE = 10**-7.5
 # Deficits are trusted beyond this only [nepers of energy]: 10.9 dB. Treble that the original never had costs more than
-# treble that stays away (24 validation clips, MP3 48 to 64 kbps: ViSQOL +0.10 over the input, without it -0.26).
+# treble that stays away: training/RESULTS.md.
 DOUBT = 2.5
 MAX_DEFICIT = 14.0  # [nepers of energy]: 61 dB
 
