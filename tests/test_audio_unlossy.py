@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from unlossy.audio_unlossy import AudioError, AudioReader, AudioWriter, Cover, Resampler
+from unlossy.audio_unlossy import AudioError, AudioReader, Cover, Resampler
+from unlossy.audio_writing_unlossy import AudioWriter
 
 RATE = 44_100
 

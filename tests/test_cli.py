@@ -47,7 +47,7 @@ def test_start_imports_nothing_heavy() -> None:
 
 def test_choices_are_those_of_the_package() -> None:
     # Written out in the command line, so that it starts without the package.
-    from unlossy.audio_unlossy import BIT_DEPTHS, FORMATS
+    from unlossy.audio_writing_unlossy import BIT_DEPTHS, FORMATS
     from unlossy.degradation import CODECS
     from unlossy_cli.command_line import CODEC_CHOICES
     from unlossy_cli.planning import LOSSLESS_BIT_DEPTHS, OUTPUT_FORMATS

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from unlossy import ModelNotFoundError, UnlossyConfig, UnlossyModel, load_model, restore
-from unlossy.audio_unlossy import AudioError, AudioReader, AudioWriter
+from unlossy.audio_unlossy import AudioError, AudioReader
+from unlossy.audio_writing_unlossy import AudioWriter
 from unlossy.restoration_unlossy import CHANNEL_GROUPS, GUARD_SECONDS
 
 RATE = 44_100

@@ -19,7 +19,8 @@ try:
 except ImportError:
     av = soundfile = soxr = None  # type: ignore[assignment]
 
-from .audio_unlossy import AudioError, AudioReader, Encoder, Resampler, TemporaryFile, decode_stream, to_float
+from .audio_unlossy import AudioError, AudioReader, Resampler, decode_stream, to_float
+from .audio_writing_unlossy import Encoder, TemporaryFile
 
 CODECS = ("mp3", "aac", "vorbis", "opus")
 SAMPLING_RATE = 44_100  # [Hz] of everything that `decode` returns

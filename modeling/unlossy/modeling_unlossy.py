@@ -188,8 +188,8 @@ class UnlossyModel(UnlossyPreTrainedModel):
         if self.config.residual or self.config.skip_connections:
             if input_values is None:
                 raise ValueError("This model corrects its input: decode needs the input_values that were encoded.")
-            channels, num_samples = input_values.shape[1:]
             spectrum = self._spectrum(input_values)
+            channels, num_samples = input_values.shape[1:]
             _, skips = self.encoder(self._bands(spectrum), frame_mask)
         elif num_samples is None:
             num_samples = (embeddings.shape[1] - 2) * self.config.hop_length
@@ -228,8 +228,8 @@ class UnlossyModel(UnlossyPreTrainedModel):
         torch.Size([1, 2, 44100])
         ```
         """
-        channels, samples = input_values.shape[1:]
         spectrum = self._spectrum(input_values)
+        channels, samples = input_values.shape[1:]
         frame_mask = self._frame_mask(padding_mask)
         embeddings, skips = self.encoder(self._bands(spectrum), frame_mask)
         correction = self._correct(embeddings, spectrum, skips, frame_mask)
@@ -260,8 +260,8 @@ class UnlossyModel(UnlossyPreTrainedModel):
         return spectrum * steady_phase(frames, bins, spectrum.device)
 
     def _audio(self, bins: Tensor, spectrum: Tensor | None, samples: int, channels: int) -> Tensor:
-        """Corrected bins `(B, T, F - 1, 2)` to audio `(B, channels, samples)`; the top bin stays the input's."""
-        top = torch.zeros_like(bins[:, :, :1]) if spectrum is None else spectrum[:, :, -1:]
+        """Bins `(B, T, F - 1, 2)` to audio `(B, channels, samples)`; a restorer's top bin stays the input's."""
+        top = spectrum[:, :, -1:] if self.config.residual and spectrum is not None else torch.zeros_like(bins[:, :, :1])
         full = torch.cat([bins, top], dim=2)
         _, frames, all_bins, _ = full.shape
         full = full * steady_phase(frames, all_bins, full.device).conj()
@@ -293,22 +293,18 @@ class UnlossyModel(UnlossyPreTrainedModel):
         widths = self.config.cell_widths
         values = self.spectrum_head(hidden).float().unflatten(3, (-1, 2, 2))
         if self.config.residual:
-            residual = torch.view_as_complex(values[..., 0, :, :].contiguous())
-            mask = torch.view_as_complex(torch.tanh(values[..., 1, :, :]))
+            residual, mask = values.unbind(-3)
+            residual, mask = torch.view_as_complex(residual.contiguous()), torch.view_as_complex(torch.tanh(mask))
             assert spectrum is not None
             bins = spectrum[:, :, :-1]
             base = sloping_base(cell_energy(power(bins), widths), widths)
             faithful = bins + bins * mask + residual * spread_cells(base.sqrt(), widths)
             # A steady tone has the same value two frames on, but another error: the codec's frames are shorter.
             weights = torch.tanh(self.neighbour_head(hidden).float().unflatten(3, (2, 2, 2)))
-            narrow = bins[:, :, : weights.shape[2]]
-            earlier = torch.cat([torch.zeros_like(narrow[:, :2]), narrow[:, :-2]], dim=1)
-            later = torch.cat([narrow[:, 2:], torch.zeros_like(narrow[:, :2])], dim=1)
-            neighbours = torch.view_as_complex(weights[..., 0, :, :]) * earlier
-            neighbours = neighbours + torch.view_as_complex(weights[..., 1, :, :]) * later
-            faithful = torch.cat(
-                [faithful[:, :, : narrow.shape[2]] + neighbours, faithful[:, :, narrow.shape[2] :]], dim=2
-            )
+            before, after = (torch.view_as_complex(part.contiguous()) for part in weights.unbind(-3))
+            narrow, wide = faithful.split([weights.shape[2], bins.shape[2] - weights.shape[2]], dim=2)
+            padded = nn.functional.pad(bins[:, :, : weights.shape[2]], (0, 0, 0, 0, 2, 2))
+            faithful = torch.cat([narrow + before * padded[:, :-4] + after * padded[:, 4:], wide], dim=2)
         else:
             residual = torch.view_as_complex(values[..., 0, :, :].contiguous())
             expansion = 1 / self.config.compression_exponent - 1

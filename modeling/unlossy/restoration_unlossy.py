@@ -23,7 +23,8 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor
 
-from .audio_unlossy import AudioReader, AudioWriter, Resampler
+from .audio_unlossy import AudioReader, Resampler
+from .audio_writing_unlossy import AudioWriter
 from .modeling_unlossy import UnlossyModel
 
 SHIPPED_MODEL = str(Path(__file__).parent / "checkpoints" / "unlossy-44khz")

@@ -81,22 +81,16 @@ def steady_phase(frames: int, bins: int, device: torch.device) -> Tensor:
 
 def cell_energy(bin_power: Tensor, widths: tuple[int, ...]) -> Tensor:
     """Mean power a bin in each cell: `(B, T, F, C)` to `(B, T, cells, C)`, cells `widths` bins wide from bin 0 up."""
-    parts, start = [], 0
-    for width, count in _runs(widths):
-        stop = start + width * count
-        parts.append(bin_power[:, :, start:stop].unflatten(2, (count, width)).mean(3))
-        start = stop
-    return torch.cat(parts, dim=2)
+    sizes = [width * count for width, count in _runs(widths)]
+    parts = zip(bin_power[:, :, : sum(widths)].split(sizes, dim=2), _runs(widths), strict=True)
+    return torch.cat([part.unflatten(2, (count, width)).mean(3) for part, (width, count) in parts], dim=2)
 
 
 def spread_cells(cells: Tensor, widths: tuple[int, ...]) -> Tensor:
     """`(B, T, cells, C)` to `(B, T, sum(widths), C)`: each cell's value on each of its bins."""
-    parts, start = [], 0
-    for width, count in _runs(widths):
-        part = cells[:, :, start : start + count, None]
-        parts.append(part.expand(-1, -1, -1, width, -1).flatten(2, 3))
-        start += count
-    return torch.cat(parts, dim=2)
+    counts = [count for _, count in _runs(widths)]
+    parts = zip(cells.split(counts, dim=2), _runs(widths), strict=True)
+    return torch.cat([part.repeat_interleave(width, dim=2) for part, (width, _) in parts], dim=2)
 
 
 def sloping_base(energy: Tensor, widths: tuple[int, ...], slope_db: float = -1.5, per_bins: int = 16) -> Tensor:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from unlossy.audio_unlossy import AudioWriter
+from unlossy.audio_writing_unlossy import AudioWriter
 from unlossy.degradation import degrade
 
 SAMPLING_RATE = 44_100  # [Hz]

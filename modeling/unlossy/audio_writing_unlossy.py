@@ -1,0 +1,343 @@
+"""Writing audio files block by block, as PCM, FLAC, MP3, Opus or AAC, with tags and cover art, complete or not at all.
+
+Arrays are float32 of shape `(channels, samples)` with full scale ±1. Nothing here holds more than a block in memory.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import os
+import secrets
+import struct
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, NamedTuple, Self
+
+import numpy as np
+
+from .audio_unlossy import AudioError, Cover, Resampler
+
+try:
+    import av
+except ImportError:
+    av = None  # type: ignore[assignment]
+
+# FFmpeg's names for 1, 2 … 8 channels, in the order of FLAC, Vorbis and Opus.
+_LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")
+
+
+class Encoder:
+    """Encodes float32 blocks into a file or a seekable file object with FFmpeg.
+
+    Args:
+        file (`str` or `BinaryIO`): where to.
+        container_format (`str`), codec (`str`): FFmpeg's names.
+        sampling_rate (`int`), channels (`int`): of the blocks, as the codec takes them.
+        sample_format (`str`, defaults to `"fltp"`): "s16", "s32" (24 bits in it), "flt" or "fltp".
+        bit_rate (`int`, *optional*): in bit/s.
+        options (`dict[str, str]`, *optional*): the codec's.
+        container_options (`dict[str, str]`, *optional*): the container's.
+        tags (`dict[str, str]`, *optional*), cover (`Cover`, *optional*): what to attach.
+    """
+
+    def __init__(
+        self,
+        file: str | BinaryIO,
+        container_format: str,
+        codec: str,
+        sampling_rate: int,
+        channels: int,
+        *,
+        sample_format: str = "fltp",
+        bit_rate: int | None = None,
+        options: dict[str, str] | None = None,
+        container_options: dict[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        cover: Cover | None = None,
+    ) -> None:
+        self.sampling_rate, self.sample_format = sampling_rate, sample_format
+        self._layout = _LAYOUTS[channels - 1]
+        self._position = 0
+        self._container = av.open(file, "w", format=container_format, options=container_options or {})
+        self._container.metadata.update(tags or {})
+        stream: Any = self._container.add_stream(codec, rate=sampling_rate, layout=self._layout, options=options or {})
+        stream.codec_context.format = sample_format  # FLAC would be 16 bits by default
+        if bit_rate is not None:
+            stream.bit_rate = bit_rate
+        self._stream = stream
+        if cover is not None:
+            self._attach(cover)
+
+    def _attach(self, cover: Cover) -> None:
+        codec, width, height = _inspect_picture(cover)
+        if self._container.format.name in ("ogg", "opus"):
+            self._container.metadata["METADATA_BLOCK_PICTURE"] = _picture_block(cover, width, height)
+            return
+        stream = self._container.add_mux_stream(codec, width=width, height=height)
+        stream.disposition = av.stream.Disposition.attached_pic
+        packet = av.Packet(cover.data)
+        packet.stream, packet.pts, packet.dts, packet.time_base = stream, 0, 0, Fraction(1, 90_000)
+        self._container.start_encoding()
+        self._container.mux(packet)
+
+    def write(self, block: np.ndarray) -> None:
+        """Encode the next block of shape `(channels, samples)`."""
+        samples = _from_float(block, self.sample_format)
+        frame = av.AudioFrame.from_ndarray(samples, format=self.sample_format, layout=self._layout)
+        frame.sample_rate = self.sampling_rate
+        # Without a time FFmpeg writes no edit list into M4A, and AAC comes back 1,024 samples late.
+        frame.pts, frame.time_base = self._position, Fraction(1, self.sampling_rate)
+        self._position += block.shape[1]
+        for packet in self._stream.encode(frame):
+            self._container.mux(packet)
+
+    def close(self) -> None:
+        """Encode what is left and finish the file."""
+        context = self._stream.codec_context
+        for packet in self._stream.encode(None):
+            # LAME may end with a frame of padding only, and FFmpeg would then declare up to 46 samples too many.
+            padding = context.name == "libmp3lame" and not packet.duration and self._position >= context.frame_size
+            if not padding:
+                self._container.mux(packet)
+        self._container.close()
+
+    def abort(self) -> None:
+        """Let go of the file, finished or not."""
+        with contextlib.suppress(av.FFmpegError, OSError):
+            self._container.close()
+
+
+def _from_float(block: np.ndarray, sample_format: str) -> np.ndarray:
+    """To what FFmpeg takes: (channels, samples) in a planar format, (1, samples · channels) in a packed one."""
+    if sample_format == "fltp":
+        return np.ascontiguousarray(block, dtype=np.float32)
+    packed = np.ascontiguousarray(block.T, dtype=np.float32).reshape(1, -1)
+    if sample_format == "flt":
+        return packed
+    bits = {"s16": 16, "s32": 24}[sample_format]
+    scale = 2 ** (bits - 1)
+    rounded = np.clip(np.rint(packed * np.float32(scale)), -scale, scale - 1)
+    return rounded.astype(np.int16) if bits == 16 else rounded.astype(np.int32) << 8
+
+
+def _inspect_picture(cover: Cover) -> tuple[str, int, int]:
+    with av.open(io.BytesIO(cover.data), "r") as image:
+        context = image.streams.video[0].codec_context
+        return context.name, context.width, context.height
+
+
+def _picture_block(cover: Cover, width: int, height: int) -> str:
+    """FLAC's picture block in base64: how Ogg keeps covers (https://wiki.xiph.org/VorbisComment#METADATA_BLOCK_PICTURE)."""
+    mime = cover.mime.encode()
+    front_cover, depth, palette = 3, 24, 0
+    head = struct.pack(">II", front_cover, len(mime)) + mime + struct.pack(">I", 0)  # no description
+    size = struct.pack(">IIIII", width, height, depth, palette, len(cover.data))
+    return base64.b64encode(head + size + cover.data).decode()
+
+
+class _Format(NamedTuple):
+    container: str
+    codec: str
+    max_channels: int
+    rates: tuple[int, ...] | None  # [Hz] ascending; None: any
+    kbps_per_channel: int | None  # None: lossless
+    options: dict[str, str]  # of the container
+
+
+FORMATS = {
+    # "rf64" lets a WAV grow beyond 4 GB.
+    "wav": _Format("wav", "pcm", 8, None, None, {"rf64": "auto"}),
+    "flac": _Format("flac", "flac", 8, None, None, {}),
+    "mp3": _Format(
+        "mp3", "libmp3lame", 2, (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000), 160, {}
+    ),
+    "opus": _Format("opus", "libopus", 8, (48_000,), 128, {}),
+    "m4a": _Format(
+        "mp4",
+        "aac",
+        8,
+        (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000),
+        128,
+        {},
+    ),
+}
+BIT_DEPTHS = ("16", "24", "32f")
+
+
+class AudioWriter:
+    """Writes an audio file block by block; it appears under its name only when all is well.
+
+    A temporary file beside it takes the blocks. It is renamed when the `with` block ends, and removed when that ends
+    with an exception. Decoding the file gives the written samples at offset 0 and at the same length. A sampling rate
+    that the format does not take (all but 48 kHz for Opus, 96 kHz for MP3) is converted to the next one that it takes.
+
+    Args:
+        path (`str` or `os.PathLike`): the file.
+        sampling_rate (`int`): of the blocks, in Hz.
+        channels (`int`): of the blocks, 1 to 8 (MP3: 2).
+        format (`str`, *optional*): "wav", "flac", "mp3" (320 kbps), "opus" or "m4a" (AAC; both 256 kbps in stereo).
+            The suffix of `path` by default.
+        bit_depth (`str`, defaults to `"24"`): "16", "24" or, for WAV only, "32f" (float). Integers are rounded and
+            clipped to full scale, without dither. No meaning for MP3, Opus and M4A.
+        tags (`Mapping[str, str]`, *optional*): names as in `AudioReader.tags`. M4A keeps the usual ones only.
+        cover (`Cover`, *optional*): a JPEG or PNG picture; WAV has no place for one.
+        overwrite (`bool`, defaults to `False`): whether an existing file may be replaced.
+
+    Raises:
+        AudioError: the file exists or cannot be written, or the format does not take this.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        sampling_rate: int,
+        channels: int,
+        *,
+        format: str | None = None,
+        bit_depth: str = "24",
+        tags: Mapping[str, str] | None = None,
+        cover: Cover | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        if av is None:
+            raise ImportError("writing audio files needs PyAV: pip install av soxr")
+        self.path = Path(path)
+        name = _format_name(self.path, format)
+        chosen = FORMATS[name]
+        if bit_depth not in BIT_DEPTHS:
+            raise AudioError(f"unknown bit depth {bit_depth!r}: choose one of {', '.join(BIT_DEPTHS)}")
+        if bit_depth == "32f" and name != "wav":
+            raise AudioError(f"{name} cannot hold 32-bit float samples: write wav, or choose a bit depth of 16 or 24")
+        if not 1 <= channels <= chosen.max_channels:
+            others = [other for other, its in FORMATS.items() if channels <= its.max_channels]
+            way_out = f": write {' or '.join(others)}" if others else ""
+            raise AudioError(f"{name} cannot hold {channels} channels{way_out}")
+
+        rate = sampling_rate
+        if chosen.rates is not None and sampling_rate not in chosen.rates:
+            rate = next((allowed for allowed in chosen.rates if allowed > sampling_rate), chosen.rates[-1])
+        self.channels = channels
+        self._resampler = Resampler(sampling_rate, rate, channels)
+        self._num_frames = 0
+        self._temporary = TemporaryFile(self.path, overwrite)
+        codec, sample_format, bit_rate = chosen.codec, "flt" if name == "opus" else "fltp", None
+        if chosen.kbps_per_channel is None:
+            sample_format = {"16": "s16", "24": "s32", "32f": "flt"}[bit_depth]
+            if name == "wav":
+                codec = {"16": "pcm_s16le", "24": "pcm_s24le", "32f": "pcm_f32le"}[bit_depth]
+        else:
+            # Mono gets the rate of stereo: it is small anyway.
+            bit_rate = chosen.kbps_per_channel * 1000 * max(2, channels)
+        options = dict(chosen.options)
+        if name == "m4a":
+            # The edit list counts in this unit: with the default of a millisecond the length would be rounded.
+            options["movie_timescale"] = str(rate)
+        if cover is not None and (name == "wav" or cover.mime not in ("image/jpeg", "image/png")):
+            cover = None
+        try:
+            with self._explained():
+                self._encoder = Encoder(
+                    str(self._temporary.path),
+                    chosen.container,
+                    codec,
+                    rate,
+                    channels,
+                    sample_format=sample_format,
+                    bit_rate=bit_rate,
+                    container_options=options,
+                    tags=tags,
+                    cover=cover,
+                )
+        except BaseException:
+            self._temporary.discard()
+            raise
+
+    def write(self, block: np.ndarray) -> None:
+        """Write the next block.
+
+        Args:
+            block (`np.ndarray` of shape `(channels, samples)`): float32, full scale ±1.
+        """
+        if block.ndim != 2 or block.shape[0] != self.channels:
+            raise ValueError(f"a block must have shape ({self.channels}, samples), not {block.shape}")
+        self._num_frames += block.shape[1]
+        self._encode(self._resampler.process(block))
+
+    def _encode(self, block: np.ndarray) -> None:
+        if block.shape[1]:
+            with self._explained():
+                self._encoder.write(block)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (av.FFmpegError, OSError) as error:
+            raise AudioError(f"cannot write {self.path}: {error.strerror or error}") from error
+
+    def _finish(self) -> None:
+        if self._num_frames == 0:
+            raise AudioError(f"cannot write {self.path}: there are no samples")
+        self._encode(self._resampler.process(np.zeros((self.channels, 0), np.float32), last=True))
+        with self._explained():
+            self._encoder.close()
+            self._temporary.keep()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+            else:
+                self._encoder.abort()
+        except BaseException:
+            self._encoder.abort()
+            raise
+        finally:
+            self._temporary.discard()
+
+
+def _format_name(path: Path, name: str | None) -> str:
+    chosen = path.suffix.removeprefix(".").lower() if name is None else name
+    if chosen not in FORMATS:
+        choices = ", ".join(FORMATS)
+        if name is None:
+            raise AudioError(f"cannot tell a format from the name {path.name!r}: end it in one of {choices}")
+        raise AudioError(f"unknown format {name!r}: choose one of {choices}")
+    return chosen
+
+
+class TemporaryFile:
+    """A path beside `target` that is renamed to it by `keep`, or removed by `discard`.
+
+    Raises:
+        AudioError: `target` is a folder, or exists without `overwrite`, or its folder is missing or not writable.
+    """
+
+    def __init__(self, target: Path, overwrite: bool) -> None:
+        self.target = target
+        if target.is_dir():
+            raise AudioError(f"cannot write {target}: it is a folder")
+        if target.exists() and not overwrite:
+            raise AudioError(f"{target} exists already: choose another name, or allow overwriting")
+        if not target.parent.is_dir():
+            raise AudioError(f"cannot write {target}: there is no folder {target.parent}")
+        self.path = target.with_name(f".{target.stem[:100]}.{secrets.token_hex(4)}{target.suffix}")
+        try:
+            self.path.touch(exist_ok=False)
+        except OSError as error:
+            raise AudioError(f"cannot write {target}: {error.strerror}") from error
+
+    def keep(self) -> None:
+        os.replace(self.path, self.target)
+
+    def discard(self) -> None:
+        self.path.unlink(missing_ok=True)
