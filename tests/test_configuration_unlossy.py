@@ -28,6 +28,8 @@ def test_misspelt_field_is_refused() -> None:
         ({"hidden_sizes": (32, 80, 96, 160)}, "must narrow towards the bottleneck"),
         ({"embedding_size": 2000}, "must narrow towards the bottleneck"),
         ({"kernel_size": 4}, "kernel_size must be odd"),
+        ({"cell_width": 0}, "cell_width must be positive, got 0"),
+        ({"depths": (1, 2, 0, 2)}, "depths must be positive"),
         ({"n_fft": "2048"}, "expected int, got str"),
     ],
 )
@@ -43,6 +45,13 @@ def test_json_round_trip(tmp_path: Path) -> None:
     assert loaded.to_diff_dict() == config.to_diff_dict()
     assert loaded.hidden_sizes == config.hidden_sizes == (8, 8)
     assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "unlossy"
+
+
+def test_what_transformers_trainer_adds_can_be_loaded_again(tmp_path: Path) -> None:
+    config = UnlossyConfig()
+    config.use_cache = False
+    config.save_pretrained(tmp_path)
+    assert UnlossyConfig.from_pretrained(tmp_path).detail_threshold == config.detail_threshold
 
 
 def test_derived_sizes() -> None:

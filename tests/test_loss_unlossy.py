@@ -33,6 +33,7 @@ def evaluate(
         faithful=spectra[2],
         present=present,
         deficit=deficit,
+        detail_power=present * torch.expm1(deficit.clamp(min=0)),
         clean_audio=audio[0],
         degraded_audio=audio[1],
         faithful_audio=audio[2],

@@ -1,5 +1,6 @@
 """The model: shapes, batches, masks, blocks, saving, precision, gradients."""
 
+import math
 import shutil
 
 import pytest
@@ -24,6 +25,13 @@ def music(samples: int, channels: int = 2, batch: int = 1, seed: int = 0) -> tor
 
 def snr(wanted: torch.Tensor, given: torch.Tensor) -> float:
     return (10 * torch.log10(wanted.square().sum() / (wanted - given).square().sum().clamp(min=1e-30))).item()
+
+
+def predict_deficit(model: UnlossyModel, decibels: float) -> None:
+    """Make an untrained model, whose heads say nothing but their bias, find every cell too quiet by so much."""
+    for linear in model.detail_head.linears:
+        assert isinstance(linear, BandLinear)
+        torch.nn.init.constant_(linear.bias, decibels / 8 * math.log(10) / 10)
 
 
 def test_untrained_restorer_returns_its_input():
@@ -100,6 +108,31 @@ def test_detail_adds_and_can_be_turned_off(lively_model):
     torch.testing.assert_close((faithful + full) / 2, half, atol=1e-5, rtol=0)
 
 
+def test_detail_has_the_power_that_is_missing():
+    model = UnlossyModel(UnlossyConfig(hidden_sizes=(8, 8), depths=(1, 1), embedding_size=32, detail_threshold=0.0))
+    predict_deficit(model, 10)
+    audio = 0.01 * torch.randn(1, 2, 80 * 2048, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        added = model(audio).audio_values - audio
+    level = 10 * torch.log10(added.square().mean() / audio.square().mean()).item()
+    assert level == pytest.approx(10 * math.log10(10 - 1), abs=0.3)
+    # By place in the window: detail must not beat at the rate of the frames.
+    places = added.square().mean(dim=(0, 1)).view(80, 16, 128).mean(dim=(0, 2))
+    assert 10 * torch.log10(places.max() / places.min()).item() < 1
+
+
+def test_small_deficits_are_not_trusted():
+    model = UnlossyModel(UnlossyConfig(hidden_sizes=(8, 8), depths=(1, 1), embedding_size=32, detail_threshold=6.0))
+    predict_deficit(model, 5)
+    audio = music(20_000)
+    assert snr(audio, model(audio).audio_values) > 90
+
+
+def test_block_must_start_on_the_grid(lively_model):
+    with pytest.raises(ValueError, match="multiple of 2048 samples, got 1000"):
+        lively_model(music(20_000), offset=1000)
+
+
 def test_same_input_same_output(lively_model):
     audio = music(30_000)
     assert torch.equal(lively_model(audio).audio_values, lively_model(audio).audio_values)
@@ -123,6 +156,8 @@ def test_pure_bottleneck_needs_the_embedding_alone(make_lively):
     decoded = model.decode(embeddings, num_samples=30_000).audio_values
     assert snr(model(audio).audio_values, decoded) > 60
     assert decoded.abs().max() > 0
+    mono = music(12_345, channels=1)
+    assert model.decode(model.encode(mono).embeddings, mono).audio_values.shape == mono.shape
 
 
 def test_nothing_passes_the_pure_bottleneck(make_lively):
@@ -164,14 +199,45 @@ def test_labels_give_a_loss_that_training_lowers():
     assert not missing, "every weight takes part"
 
 
+@pytest.mark.parametrize("residual", [True, False])
+def test_padding_does_not_count_in_the_loss(make_lively, residual):
+    model = make_lively(residual=residual, skip_connections=residual)
+    clean, degraded = music(20_000), music(20_000, seed=1)
+    alone = model(degraded, labels=clean).loss.item()
+    padded = [torch.nn.functional.pad(audio, (0, 10_000)) for audio in (degraded, clean)]
+    mask = (torch.arange(30_000) < 20_000).long()[None]
+    output = model(padded[0], padding_mask=mask, labels=padded[1])
+    assert output.loss.item() == pytest.approx(alone, rel=1e-3)
+    assert output.audio_values[..., 20_000:].abs().max() == 0
+
+
+def test_labels_of_another_shape_are_refused(lively_model):
+    with pytest.raises(ValueError, match="labels must have the shape of input_values"):
+        lively_model(music(20_000), labels=music(20_000, channels=1))
+
+
+def test_gradients_under_bfloat16_autocast_are_finite(make_lively):
+    model = make_lively().train()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(music(20_000), labels=music(20_000, seed=1), detail=0.0).loss
+    loss.backward()
+    assert loss.dtype == torch.float32
+    for name, parameter in model.named_parameters():
+        assert torch.isfinite(parameter.grad).all(), name
+
+
 def test_gradient_checkpointing_gives_the_same_gradients(make_lively):
-    gradients = []
+    gradients, calls = [], []
     for checkpointing in (False, True):
         model = make_lively().train()
         if checkpointing:
             model.activation_checkpointing_enable()
+        count: list[int] = []
+        model.encoder.levels[0][0].depthwise.register_forward_hook(lambda *_, count=count: count.append(1))
         model(music(20_000), labels=music(20_000, seed=1)).loss.backward()
+        calls.append(len(count))
         gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
+    assert calls == [1, 2], "a checkpointed block runs again on the way back"
     torch.testing.assert_close(gradients[0], gradients[1], atol=1e-5, rtol=1e-4)
 
 
@@ -185,7 +251,8 @@ def test_save_and_load(lively_model, tmp_path):
     lively_model.save_pretrained(tmp_path)
     assert (tmp_path / "model.safetensors").is_file()
     loaded = UnlossyModel.from_pretrained(tmp_path).eval()
-    assert loaded.config.to_dict().keys() == lively_model.config.to_dict().keys()
+    ours, theirs = lively_model.config.to_dict(), loaded.config.to_dict()
+    assert {name for name in ours | theirs if ours.get(name) != theirs.get(name)} <= {"_name_or_path"}
     audio = music(20_000)
     assert torch.equal(lively_model(audio).audio_values, loaded(audio).audio_values)
 
@@ -208,9 +275,10 @@ def test_bfloat16_is_close(lively_model, tmp_path):
     low = UnlossyModel.from_pretrained(tmp_path, dtype=torch.bfloat16).eval()
     assert low.dtype == torch.bfloat16
     audio = music(30_000)
-    output = low(audio.bfloat16(), detail=0.0)
-    assert torch.isfinite(output.audio_values).all()
-    assert snr(lively_model(audio, detail=0.0).audio_values, output.audio_values) > 20
+    for detail in (0.0, 1.0):
+        output = low(audio.bfloat16(), detail=detail)
+        assert torch.isfinite(output.audio_values).all()
+        assert snr(lively_model(audio, detail=detail).audio_values, output.audio_values) > 20
 
 
 @pytest.mark.slow

@@ -16,9 +16,24 @@ _FOREIGN_KEYS = {
     "name_or_path",
     "num_labels",
     "output_attentions",
+    "quantization_config",
     "torch_dtype",
     "transformers_version",
+    "use_cache",
 }
+_POSITIVE = (
+    "sampling_rate",
+    "n_fft",
+    "band_counts",
+    "band_widths",
+    "cell_width",
+    "hidden_sizes",
+    "depths",
+    "kernel_size",
+    "expansion",
+    "embedding_size",
+    "compression_exponent",
+)
 
 
 @strict
@@ -44,6 +59,8 @@ class UnlossyConfig(PreTrainedConfig):
             spectrum from the embedding alone (compressor).
         skip_connections (`bool`, defaults to `True`): encoder levels also reach the decoder beside the bottleneck.
         compression_exponent (`float`, defaults to 0.3): power law that the spectrum's magnitude goes through.
+        detail_threshold (`float`, defaults to 6.0): how much of a predicted energy deficit is doubted [dB]; detail
+            makes up for what is beyond it. A calibration of the checkpoint: lower is brighter, higher more careful.
 
     Raises:
         ValueError: for a misspelt field.
@@ -66,6 +83,7 @@ class UnlossyConfig(PreTrainedConfig):
     residual: bool = True
     skip_connections: bool = True
     compression_exponent: float | int = 0.3
+    detail_threshold: float | int = 6.0
 
     def __post_init__(self, **kwargs: Any) -> None:
         unknown = sorted(key for key in kwargs if not key.startswith("_") and key not in _FOREIGN_KEYS)
@@ -78,6 +96,11 @@ class UnlossyConfig(PreTrainedConfig):
 
     def validate_sizes(self) -> None:
         """Called by `@strict` after construction."""
+        for name, value in vars(self).items():
+            if name in _POSITIVE and not all(
+                number > 0 for number in (value if isinstance(value, tuple) else (value,))
+            ):
+                raise ValueError(f"{name} must be positive, got {value}.")
         if self.hop_length * 4 != self.n_fft:
             raise ValueError(f"hop_length must be n_fft / 4, got hop_length={self.hop_length} and n_fft={self.n_fft}.")
         if len(self.band_counts) != len(self.band_widths):

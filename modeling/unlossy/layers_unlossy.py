@@ -96,8 +96,8 @@ class ConvNextBlock(GradientCheckpointingLayer):
         """`(B, T, K, C)` to the same shape. `frame_mask` `(B, T, 1, 1)` is zero on padding, which the convolution must
         see as the zeros that it sees beyond the end of an unpadded signal."""
         x = hidden if frame_mask is None else hidden * frame_mask
-        with torch.autocast(x.device.type, enabled=False):
-            # In the weights' precision: on CPUs the gradient of a depthwise kernel takes three times as long in bf16.
+        with torch.autocast("cpu", enabled=False):
+            # In the weights' precision: the gradient of a depthwise kernel takes three times as long in bf16.
             x = self.depthwise(x.permute(0, 3, 1, 2).to(self.depthwise.weight.dtype)).permute(0, 2, 3, 1)
         return hidden + self.narrow(self.activation(self.widen(self.norm(x))))
 

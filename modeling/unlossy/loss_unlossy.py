@@ -36,12 +36,14 @@ def restoration_loss(
     faithful: Tensor,
     present: Tensor,
     deficit: Tensor,
+    detail_power: Tensor,
     clean: Tensor,
     degraded_audio: Tensor,
     faithful_audio: Tensor,
     clean_audio: Tensor,
     cell_widths: tuple[int, ...],
     hertz_per_bin: float,
+    frame_mask: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """
     Args:
@@ -49,13 +51,16 @@ def restoration_loss(
             as corrected without detail, and the target.
         present (`Tensor` of shape `(B, T, cells, 2)`): mean power a bin that deficits are counted from.
         deficit (`Tensor` of shape `(B, T, cells, 2)`): predicted [nepers of energy]; below 0 counts as 0.
+        detail_power (`Tensor` of shape `(B, T, cells, 2)`): mean power a bin that the detail adds.
         degraded_audio, faithful_audio, clean_audio (`Tensor` of shape `(B, C, N)`).
         cell_widths (`tuple[int, ...]`): [bins].
         hertz_per_bin (`float`): distance of two bins [Hz].
+        frame_mask (`Tensor` of shape `(B, T, 1, 1)`, *optional*): 1 on audio, 0 on padding.
 
     Returns:
         the weighted sum, and each term before weighting [dB].
     """
+    valid = torch.ones_like(present[:, :, :1, :1]) if frame_mask is None else frame_mask.float()
     before = (degraded_audio.float() - clean_audio).square().sum(dim=(1, 2))
     after = (faithful_audio - clean_audio).square().sum(dim=(1, 2))
     floor = WAVEFORM_FLOOR * clean_audio.float().square().sum(dim=(1, 2)) + 1e-6
@@ -63,7 +68,7 @@ def restoration_loss(
 
     clean_power = power(clean)
     clean_zones, zones_before = _zones(clean_power), _zones(power(degraded - clean))
-    zones_after = _zones(power(faithful - clean))
+    zones_after = _zones(power(faithful - clean) * valid)
     zone_floor = ZONE_FLOOR * clean_zones.sum(dim=2, keepdim=True) + 1e-3
     zones = torch.log((zones_after + zone_floor) / (zones_before + zone_floor))
 
@@ -73,11 +78,11 @@ def restoration_loss(
     audible = _audible_width(cell_widths, hertz_per_bin, deficit.device)
     # Where nothing is missing every prediction below zero is right.
     distance = (deficit - true_deficit).abs().where((true_deficit > 0) | (deficit > 0), 0)
-    envelope = (distance * audible).sum(dim=2) / audible.sum()
+    envelope = (distance * audible * valid).sum(dim=(1, 2)) / (audible.sum() * valid.sum(dim=(1, 2)))
 
     with torch.no_grad():
         width = torch.tensor(cell_widths, dtype=torch.float32, device=deficit.device)[:, None]
-        noise = (present * torch.expm1(deficit.clamp(min=0)) * width).sum(dim=(1, 2, 3))
+        noise = (detail_power * width * valid).sum(dim=(1, 2, 3))
         error = zones_after.sum(dim=(1, 2)) + WAVEFORM_FLOOR * clean_zones.sum(dim=(1, 2)) + 1e-3
         disturbance = torch.log1p(noise / error)
 

@@ -1,5 +1,6 @@
 """The Unlossy denoising autoencoder: restores audio that a lossy codec has degraded."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -29,9 +30,6 @@ from .spectral_unlossy import (
 # [power ratios]; a deficit is counted from there.
 EMPTY = 10**-3
 INAUDIBLE = 10**-7.5
-# Deficits are trusted beyond this only [nepers of energy]: 10.9 dB. Treble that the original never had costs more than
-# treble that stays away: training/RESULTS.md.
-DOUBT = 2.5
 MAX_DEFICIT = 14.0  # [nepers of energy]: 61 dB
 
 
@@ -81,16 +79,13 @@ class _Correction:
         present (`Tensor` of shape `(B, T, cells, 2)`): mean power a bin that deficits are counted from.
         deficit (`Tensor` of shape `(B, T, cells, 2)`): how much higher it should be [nepers of energy]; below 0, the
             head is sure that nothing is missing.
+        detail_power (`Tensor` of shape `(B, T, cells, 2)`): mean power a bin that the detail adds.
     """
 
     faithful: Tensor
     present: Tensor
     deficit: Tensor
-
-    @property
-    def detail_power(self) -> Tensor:
-        """Mean power a bin that the detail adds: `(B, T, cells, 2)`."""
-        return self.present * torch.expm1((self.deficit - DOUBT).clamp(0, MAX_DEFICIT))
+    detail_power: Tensor
 
 
 class UnlossyPreTrainedModel(PreTrainedModel):
@@ -177,7 +172,7 @@ class UnlossyModel(UnlossyPreTrainedModel):
         Args:
             embeddings (`torch.Tensor` of shape `(batch_size, frames, embedding_size)`): from [`~UnlossyModel.encode`].
             input_values, padding_mask: what was encoded. A restorer needs it, because its embedding is a correction of
-                the input; a pure bottleneck ignores it.
+                the input; a pure bottleneck takes no more than its shape from it.
             num_samples (`int`, *optional*): length of the result without `input_values` [samples]. Defaults to all that
                 the frames cover.
             channels (`int`, defaults to 2): channels of the result without `input_values`, 1 or 2.
@@ -185,17 +180,18 @@ class UnlossyModel(UnlossyPreTrainedModel):
         """
         frame_mask = self._frame_mask(padding_mask)
         spectrum, skips = None, None
-        if self.config.residual or self.config.skip_connections:
-            if input_values is None:
-                raise ValueError("This model corrects its input: decode needs the input_values that were encoded.")
+        if input_values is not None:
             spectrum = self._spectrum(input_values)
             channels, num_samples = input_values.shape[1:]
-            _, skips = self.encoder(self._bands(spectrum), frame_mask)
+            if self.config.skip_connections:
+                _, skips = self.encoder(self._bands(spectrum), frame_mask)
+        elif self.config.residual or self.config.skip_connections:
+            raise ValueError("This model corrects its input: decode needs the input_values that were encoded.")
         elif num_samples is None:
             num_samples = (embeddings.shape[1] - 2) * self.config.hop_length
         correction = self._correct(embeddings, spectrum, skips, frame_mask)
         bins = self._add_detail(correction, detail, offset)
-        return UnlossyDecoderOutput(audio_values=self._audio(bins, spectrum, num_samples, channels))
+        return UnlossyDecoderOutput(audio_values=self._audio(bins, spectrum, num_samples, channels, padding_mask))
 
     def forward(
         self,
@@ -233,18 +229,27 @@ class UnlossyModel(UnlossyPreTrainedModel):
         frame_mask = self._frame_mask(padding_mask)
         embeddings, skips = self.encoder(self._bands(spectrum), frame_mask)
         correction = self._correct(embeddings, spectrum, skips, frame_mask)
-        audio = self._audio(self._add_detail(correction, detail, offset), spectrum, samples, channels)
+        bins = self._add_detail(correction, detail, offset)
+        audio = self._audio(bins, spectrum, samples, channels, padding_mask)
         loss, terms = None, None
         if labels is not None:
+            if labels.shape != input_values.shape:
+                shapes = f"{tuple(input_values.shape)}, got {tuple(labels.shape)}"
+                raise ValueError(f"labels must have the shape of input_values, {shapes}.")
+            faithful_audio = audio
+            if detail != 0:
+                faithful_audio = self._audio(correction.faithful, spectrum, samples, channels, padding_mask)
             loss, terms = restoration_loss(
                 degraded=spectrum[:, :, :-1],
                 faithful=correction.faithful,
                 present=correction.present,
                 deficit=correction.deficit,
+                detail_power=correction.detail_power,
                 clean=self._spectrum(labels)[:, :, :-1],
                 degraded_audio=input_values,
-                faithful_audio=audio if detail == 0 else self._audio(correction.faithful, spectrum, samples, channels),
+                faithful_audio=faithful_audio,
                 clean_audio=labels,
+                frame_mask=frame_mask,
                 cell_widths=self.config.cell_widths,
                 hertz_per_bin=self.config.sampling_rate / self.config.n_fft,
             )
@@ -259,13 +264,16 @@ class UnlossyModel(UnlossyPreTrainedModel):
         _, frames, bins, _ = spectrum.shape
         return spectrum * steady_phase(frames, bins, spectrum.device)
 
-    def _audio(self, bins: Tensor, spectrum: Tensor | None, samples: int, channels: int) -> Tensor:
+    def _audio(
+        self, bins: Tensor, spectrum: Tensor | None, samples: int, channels: int, padding_mask: Tensor | None
+    ) -> Tensor:
         """Bins `(B, T, F - 1, 2)` to audio `(B, channels, samples)`; a restorer's top bin stays the input's."""
         top = spectrum[:, :, -1:] if self.config.residual and spectrum is not None else torch.zeros_like(bins[:, :, :1])
         full = torch.cat([bins, top], dim=2)
         _, frames, all_bins, _ = full.shape
         full = full * steady_phase(frames, all_bins, full.device).conj()
-        return from_mid_side(istft(full, samples, self.config.n_fft, self.config.hop_length), channels)
+        audio = from_mid_side(istft(full, samples, self.config.n_fft, self.config.hop_length), channels)
+        return audio if padding_mask is None else audio * padding_mask[:, None]
 
     def _frame_mask(self, padding_mask: Tensor | None) -> Tensor | None:
         """`(B, N)` to `(B, T, 1, 1)`: one on the frames that an unpadded signal would have."""
@@ -313,16 +321,23 @@ class UnlossyModel(UnlossyPreTrainedModel):
         present = cell_energy(power(faithful.detach()), widths)
         inaudible = INAUDIBLE * present.amax(dim=(2, 3), keepdim=True)
         present = torch.maximum(torch.maximum(present, EMPTY * sloping_base(present, widths)), inaudible)
-        return _Correction(faithful, present, 8 * self.detail_head(hidden).float())
+        deficit = 8 * self.detail_head(hidden).float()
+        # Treble that the original never had costs more than treble that stays away: small deficits are not trusted.
+        doubt = self.config.detail_threshold * math.log(10) / 10
+        detail_power = present * torch.expm1((deficit - doubt).clamp(0, MAX_DEFICIT))
+        return _Correction(faithful, present, deficit, detail_power)
 
     def _add_detail(self, correction: "_Correction", detail: float, offset: int) -> Tensor:
         """Faithful bins, and noise that makes up for the deficit: complex `(B, T, F - 1, 2)`."""
         faithful = correction.faithful
         if detail == 0:
             return faithful
+        if offset % self.config.block_alignment:
+            raise ValueError(f"offset must be a multiple of {self.config.block_alignment} samples, got {offset}.")
         n_fft, hop_length, frames = self.config.n_fft, self.config.hop_length, faithful.shape[1]
         noise = position_noise(offset, (frames - 1) * hop_length, channels=2, seed=0, device=faithful.device)
         bins = stft(noise[None], n_fft, hop_length)[:, :frames, :-1]
+        bins = bins * steady_phase(frames, bins.shape[2], bins.device)
         # White noise of variance 1 has the window's energy, 3/8 · n_fft, in every bin.
         scale = detail / (0.375 * n_fft) ** 0.5
         # The square root of the power, but with a finite gradient at zero.
