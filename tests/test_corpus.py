@@ -73,6 +73,20 @@ def test_render_repeats_for_a_seed(tmp_path: Path) -> None:
     assert 0.85 < np.abs(audio).max() <= 1
     np.testing.assert_array_equal(audio, soundfile.read(tmp_path / "b" / "scale_0.flac", always_2d=True)[0])
     assert (tmp_path / "a" / "SOURCES.csv").read_text().split() == ["file,license", "scale_0.flac,CC0-1.0"]
+    (tmp_path / "more").mkdir()
+    (tmp_path / "midi" / "scale.mid").rename(tmp_path / "more" / "melody.mid")
+    corpus.render(tmp_path / "more", tmp_path / "a", license="CC-BY-4.0", seconds=2.0, workers=1)
+    licenses = {recording.title: recording.license for recording in corpus.find_recordings([("rendered", tmp_path)])}
+    assert licenses["scale_0"] == "CC0-1.0"
+    assert licenses["melody_0"] == "CC-BY-4.0"
+
+
+def test_pieces_with_the_same_name_are_refused(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write_midi(tmp_path / folder / "scale.mid")
+    with pytest.raises(ValueError, match="2 MIDI files named scale"):
+        corpus.render(tmp_path, tmp_path / "out", license="CC0-1.0")
 
 
 def test_render_needs_midi_files(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """Training: a few steps on a handful of pairs from real encoders."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +65,26 @@ def test_training_writes_a_checkpoint_that_loads(pairs: Path, tmp_path: Path, mo
     assert UnlossyModel.from_pretrained(further).config.hidden_sizes == (8, 8)
 
 
+def test_a_compressor_trains_on_clean_audio(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(monkeypatch, str(pairs), "-o", str(tmp_path), "--config", json.dumps(TINY | {"residual": False}))
+    assert not UnlossyModel.from_pretrained(tmp_path).config.residual
+    segment = train.Segments(train.load_pairs(str(pairs), "train"), 10_000, 100, seed=0, restore=False)[0]
+    assert torch.equal(segment["input_values"], segment["labels"])
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together(pairs: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "unlossy_training.train"]
+    command += [str(pairs), "-o", str(tmp_path), "--max-minutes", "0.05", "--segment-seconds", "0.3"]
+    command += ["--batch-size", "2", "--log-every", "1", "--workers", "0", "--config", json.dumps(TINY)]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert np.isfinite(lines[-1]["validation_loss"])
+    assert (tmp_path / "model.safetensors").is_file()
+
+
 def test_segments_depend_on_seed_and_index_alone(pairs: Path) -> None:
     rows = train.load_pairs(str(pairs), "train")
     first, second = (train.Segments(rows, 10_000, 100, seed=3) for _ in range(2))
@@ -78,9 +101,13 @@ def test_segments_longer_than_a_clip_are_padded(pairs: Path) -> None:
     assert not segment["labels"][:, RATE:].any()
 
 
-def test_missing_pairs_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="has no train-"):
-        train.load_pairs(str(tmp_path), "train")
+def test_missing_pairs_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run(monkeypatch, str(tmp_path), "-o", str(tmp_path / "checkpoint"))
+    assert f"{tmp_path} has no train-" in capsys.readouterr().err
+    assert not (tmp_path / "checkpoint").exists()
 
 
 def test_learning_rate_rises_then_falls() -> None:

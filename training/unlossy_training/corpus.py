@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import tempfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,15 +209,16 @@ def render_piece(job: tuple[Path, int], output: Path, seconds: float, seed: int)
     soundfont = soundfonts[int(rng.choice(len(soundfonts), p=shares / shares.sum()))]
     try:
         piece = vary(mido.MidiFile(path, clip=True), seconds, rng)
-    except (ValueError, EOFError, OSError, KeyError) as error:  # what mido raises for damaged files
+        audio = synthesize(piece, soundfont, seconds, reverb=bool(rng.random() < 0.6), chorus=bool(rng.random() < 0.4))
+    except (ValueError, EOFError, OSError, KeyError, subprocess.TimeoutExpired) as error:  # mido's for damaged files
         print(f"{path.name}: left out, {error}")
         return None
-    audio = synthesize(piece, soundfont, seconds, reverb=bool(rng.random() < 0.6), chorus=bool(rng.random() < 0.4))
     peak = float(np.abs(audio).max(initial=0.0))
     if peak < 1e-3:
         return None
-    write_flac(target, audio * (10 ** (-1 / 20) / peak))
-    return target
+    unfinished = target.with_suffix(".part")
+    write_flac(unfinished, audio * (10 ** (-1 / 20) / peak))
+    return unfinished.replace(target)
 
 
 def render(
@@ -231,15 +233,22 @@ def render(
     pieces = sorted(path for path in midi.rglob("*") if path.suffix.lower() in (".mid", ".midi"))
     if not pieces:
         raise ValueError(f"There are no MIDI files in {midi}.")
+    names = Counter(piece.stem for piece in pieces)
+    name, count = names.most_common(1)[0]
+    if count > 1:
+        raise ValueError(f"{midi} has {count} MIDI files named {name}; renders are told apart by their names.")
     find_soundfonts()
     output.mkdir(parents=True, exist_ok=True)
     jobs = [(piece, variation) for variation in range(variations) for piece in pieces]
     work = functools.partial(render_piece, output=output, seconds=seconds, seed=seed)
     rendered = [path for path in parallel(work, jobs, workers) if path is not None]
+    licenses = {path.name: license for path in rendered}
+    if (output / "SOURCES.csv").exists():  # from other pieces, rendered into the same folder before
+        licenses = {path.name: earlier for path, earlier in read_licenses(output).items()} | licenses
     with (output / "SOURCES.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["file", "license"])
-        writer.writerows([path.name, license] for path in sorted(rendered))
+        writer.writerows(sorted(licenses.items()))
     return len(rendered)
 
 
@@ -280,7 +289,9 @@ def find_recordings(sources: Iterable[tuple[str, Path]]) -> list[Recording]:
         paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".flac", ".wav"))
         if not paths:
             raise ValueError(f"There are no FLAC or WAV files in {folder}.")
-        licenses = read_licenses(folder)
+        licenses: dict[Path, str] = {}
+        for parent in {path.parent for path in paths}:
+            licenses |= read_licenses(parent)
         for path in paths:
             license = licenses.get(path.resolve(), "unknown")
             recordings.append(Recording(path, source, path.stem, license, group_of(path.stem)))

@@ -116,11 +116,17 @@ def main() -> None:
     cases: list[Case] = [(file, arguments.codec, rate) for rate in arguments.bitrates for file in files]
     if arguments.lossless:
         cases += [(file, "lossless", 0) for file in files]
+    try:
+        load_model(arguments.model, "cpu")  # a pool would start its processes again and again
+    except ValueError as error:
+        parser.error(str(error))
     # "spawn": a fork of a process with threads may hang.
     with multiprocessing.get_context("spawn").Pool(arguments.workers, _start, (arguments.model,)) as pool:
         jobs = [(case, not arguments.no_visqol and case[1] != "lossless") for case in cases]
         done = tqdm(pool.imap(_measure_safely, jobs), total=len(jobs), unit="clip")
         rows = [row for row in done if row is not None]
+    if not rows:
+        parser.exit(1, "nothing could be measured\n")
     means = mean_rows(rows)
     if arguments.output:
         arguments.output.write_text(json.dumps({"means": means, "clips": rows}, indent=1) + "\n")

@@ -22,7 +22,7 @@ import numpy as np
 import soundfile
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import broadcast, set_seed
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
@@ -46,10 +46,21 @@ class Segments(Dataset):
         pairs: dataset with the columns `clean` and `degraded` (encoded audio).
         segment (`int`): length [samples].
         length (`int`): how many segments there are.
+        restore (`bool`, defaults to `True`): degraded audio goes in; otherwise the clean one, as for a compressor.
     """
 
-    def __init__(self, pairs: datasets.Dataset, segment: int, length: int, seed: int, augment: bool = True):
-        self.pairs, self.segment, self.length, self.seed, self.augment = pairs, segment, length, seed, augment
+    def __init__(
+        self,
+        pairs: datasets.Dataset,
+        segment: int,
+        length: int,
+        seed: int,
+        *,
+        augment: bool = True,
+        restore: bool = True,
+    ):
+        self.pairs, self.segment, self.length, self.seed = pairs, segment, length, seed
+        self.augment, self.restore = augment, restore
 
     def __len__(self) -> int:
         return self.length
@@ -69,13 +80,13 @@ class Segments(Dataset):
         if self.augment:
             pair = pair[:, :: random.choice([-1, 1])] * random.choice([-1, 1]) * 10 ** (random.uniform(-18, 3) / 20)
         degraded, clean = torch.from_numpy(np.ascontiguousarray(pair, dtype=np.float32))
-        return {"input_values": degraded, "labels": clean}
+        return {"input_values": degraded if self.restore else clean, "labels": clean}
 
 
 def learning_rate(peak: float, step: int, warmup: int, elapsed: float) -> float:
     """Linear warm-up over steps, then a cosine to a hundredth over the elapsed share of the budget."""
     cosine = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(elapsed, 1.0)))
-    return peak * min(1.0, (step + 1) / warmup) * cosine
+    return peak * min(1.0, (step + 1) / max(warmup, 1)) * cosine
 
 
 @torch.no_grad()
@@ -116,12 +127,16 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.from_checkpoint:
         model = UnlossyModel.from_pretrained(arguments.from_checkpoint)
     else:
-        model = UnlossyModel(UnlossyConfig(**json.loads(arguments.config)))
-    rate = model.config.sampling_rate
+        model = UnlossyModel(UnlossyConfig(**json.loads(arguments.config or "{}")))
+    config: UnlossyConfig = model.config
+    rate = config.sampling_rate
     segment = round(arguments.segment_seconds * rate)
-    training = Segments(load_pairs(arguments.pairs, "train"), segment, 10**8, arguments.seed)
-    validation = Segments(load_pairs(arguments.pairs, "validation"), segment, 64, seed=0, augment=False)
-    loader = DataLoader(training, batch_size=arguments.batch_size, num_workers=arguments.workers, prefetch_factor=4)
+    rows = {split: load_pairs(arguments.pairs, split) for split in ("train", "validation")}
+    training = Segments(rows["train"], segment, 10**8, arguments.seed, restore=config.residual)
+    validation = Segments(rows["validation"], segment, 64, seed=0, augment=False, restore=config.residual)
+    loader = DataLoader(
+        training, arguments.batch_size, num_workers=arguments.workers, prefetch_factor=4 if arguments.workers else None
+    )
     validation_loader = DataLoader(validation, batch_size=arguments.batch_size)
     if not arguments.from_checkpoint:
         normalise_bands(model, next(iter(DataLoader(training, batch_size=64)))["input_values"])
@@ -133,7 +148,6 @@ def train(arguments: argparse.Namespace) -> None:
 
     output = Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
-    UnlossyFeatureExtractor(sampling_rate=rate).save_pretrained(output)
     log = (output / "log.jsonl").open("a") if accelerator.is_main_process else None
 
     def write(line: dict[str, float]) -> None:
@@ -141,13 +155,20 @@ def train(arguments: argparse.Namespace) -> None:
 
     def save_and_validate() -> None:
         averaged.save_pretrained(output)
+        UnlossyFeatureExtractor(sampling_rate=rate).save_pretrained(output)
         figures = validate(averaged, validation_loader, accelerator.device)
         write({"step": step} | {f"validation_{name}": value for name, value in figures.items()})
 
     start, step, waited = time.monotonic(), 0, 0.0
+
+    def spent() -> float:
+        """Share of the budget, by the main process's clock: all must stop at the same step."""
+        share = torch.tensor((time.monotonic() - start) / (60 * arguments.max_minutes), device=accelerator.device)
+        return broadcast(share).item()
+
     sums: dict[str, float] = defaultdict(float)
     batches = iter(loader)
-    while (elapsed := (time.monotonic() - start) / (60 * arguments.max_minutes)) < 1:
+    while (elapsed := spent()) < 1:
         before = time.monotonic()
         batch = next(batches)
         waited += time.monotonic() - before
@@ -155,8 +176,9 @@ def train(arguments: argparse.Namespace) -> None:
             group["lr"] = learning_rate(arguments.learning_rate, step, arguments.warmup, elapsed)
         outputs = model(**batch, detail=0.0)
         if not torch.isfinite(outputs.loss):
-            torch.save(batch, output / "nan_batch.pt")
-            raise FloatingPointError(f"the loss is {outputs.loss.item()} at step {step}; see {output / 'nan_batch.pt'}")
+            path = output / f"nan_batch_{accelerator.process_index}.pt"
+            torch.save(batch, path)
+            raise FloatingPointError(f"the loss is {outputs.loss.item()} at step {step}; the batch is in {path}")
         accelerator.backward(outputs.loss)
         norm = accelerator.clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
         optimizer.step()
@@ -172,7 +194,8 @@ def train(arguments: argparse.Namespace) -> None:
             seconds = time.monotonic() - start
             line = {"step": step, "minutes": seconds / 60, "waiting": waited / seconds}
             line |= {name: value / arguments.log_every for name, value in sums.items()}
-            line["audio_s_per_s"] = step * arguments.batch_size * arguments.segment_seconds / seconds
+            batches_seen = step * accelerator.num_processes
+            line["audio_s_per_s"] = batches_seen * arguments.batch_size * arguments.segment_seconds / seconds
             sums.clear()
             if log:
                 write(line)
@@ -188,7 +211,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", required=True, help="folder for the checkpoint and log.jsonl")
     parser.add_argument("--max-minutes", type=float, default=60, help="budget [min] (default: %(default)s)")
     parser.add_argument("--from-checkpoint", help="start from these weights")
-    parser.add_argument("--config", default="{}", help="fields of UnlossyConfig as JSON")
+    parser.add_argument("--config", help="fields of UnlossyConfig as JSON")
     parser.add_argument("--batch-size", type=int, default=6, help="segments a step (default: %(default)s)")
     parser.add_argument("--segment-seconds", type=float, default=1.5, help="[s] (default: %(default)s)")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak (default: %(default)s)")
@@ -200,7 +223,13 @@ def main() -> None:
     parser.add_argument("--log-every", type=int, default=20, help="steps (default: %(default)s)")
     parser.add_argument("--validate-every", type=int, default=200, help="steps (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
-    train(parser.parse_args())
+    arguments = parser.parse_args()
+    if arguments.from_checkpoint and arguments.config:
+        parser.error("a checkpoint has its own configuration: leave out --config")
+    try:
+        train(arguments)
+    except ValueError as error:
+        parser.exit(1, f"{error}\n")
 
 
 if __name__ == "__main__":
