@@ -172,8 +172,20 @@ def test_unwritable_output(
     song = write_chord()
     output = song / "out.flac"  # below a file: not even root may write there
     assert main(["restore", str(song), "-o", str(output), "--model", str(tiny_model)]) == 2
-    assert str(song) in error_of(capsys)
+    assert error_of(capsys) == f"unlossy: cannot write {output}: there is no folder {song}\n"
     assert files_below(tmp_path) == {"song.wav"}
+
+
+def test_a_name_too_long_for_its_result_costs_only_itself(
+    write_chord: WriteChord, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_chord("in/short.wav")
+    long = write_chord(f"in/{'a' * 250}.wav")
+    assert main(["restore", str(tmp_path / "in"), "--model", str(tiny_model)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("unlossy: 1 of 2 files failed:\n")
+    assert f"{long.stem}.restored.flac: File name too long" in error
+    assert (tmp_path / "in" / "short.restored.flac").exists()
 
 
 def test_missing_checkpoint_stops_at_once(
@@ -214,6 +226,8 @@ def test_damaged_checkpoint_is_named_in_one_sentence(
     [
         [],
         ["restore"],
+        ["restore", ""],
+        ["info", ""],
         ["restore", "song.wav", "--detail", "nan"],
         ["restore", "song.wav", "--detail", "1.5"],
         ["restore", "song.wav", "--format", "aiff"],
@@ -267,15 +281,19 @@ def test_workers_restore_side_by_side(
     assert str(bad) in error
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["restore", "degrade"])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupt_leaves_nothing_behind(
     write_chord: WriteChord,
     tiny_model: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     stop: signal.Signals,
+    command: str,
 ) -> None:
     song = write_chord(seconds=60)
+    options = ["-o", str(tmp_path / "out.mp3")]
+    options += ["--model", str(tiny_model)] if command == "restore" else ["--codec", "mp3", "--bitrate", "64"]
 
     def stop_when_writing() -> None:
         while len(files_below(tmp_path)) == 1:
@@ -286,7 +304,7 @@ def test_interrupt_leaves_nothing_behind(
     stopper = threading.Thread(target=stop_when_writing)
     stopper.start()
     try:
-        assert main(["restore", str(song), "--model", str(tiny_model)]) == 130
+        assert main([command, str(song), *options]) == 130
     finally:
         stopper.join()
         signal.signal(signal.SIGINT, before)
@@ -316,6 +334,12 @@ def test_degrade_and_info(write_chord: WriteChord, tmp_path: Path, capsys: pytes
     assert described["channels"] == "2"
     assert described["duration"] == "0:02.0"
     assert described["restoration"]
+
+
+def test_info_rounds_to_whole_minutes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "in.wav", np.zeros(round(59.97 * 8_000)), 8_000)
+    assert main(["info", str(tmp_path / "in.wav")]) == 0
+    assert "1:00.0" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from unlossy_cli.planning import Job, UsageError, choose_format, plan_jobs
+from unlossy_cli.planning import Job, UsageError, choose_format, describe, plan_jobs
 from unlossy_cli.sharing import Share
 
 
@@ -70,10 +70,33 @@ def test_folder_without_audio_is_refused(tmp_path: Path) -> None:
         plan_jobs([tmp_path], None, "flac")
 
 
-def test_file_as_output_of_several_inputs_is_refused(tmp_path: Path) -> None:
-    touch(tmp_path, "all.flac")
+@pytest.mark.parametrize("name", ["all.flac", "all", "new.flac"])
+def test_file_as_output_of_several_inputs_is_refused(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, "all.flac", "all")
+    inputs = [tmp_path / "a.mp3", tmp_path / "b.mp3"]
     with pytest.raises(UsageError, match="need a folder"):
-        plan_jobs([tmp_path / "a.mp3", tmp_path / "b.mp3"], str(tmp_path / "all.flac"), "flac")
+        plan_jobs(inputs, str(tmp_path / name), "flac")
+    jobs, _ = plan_jobs(inputs, f"{tmp_path}/new.flac/", "flac")
+    assert outputs(jobs, tmp_path) == {"a.mp3": "new.flac/a.flac", "b.mp3": "new.flac/b.flac"}
+
+
+def test_a_name_that_leads_nowhere_does_not_stop_the_others(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp3")
+    (tmp_path / "loop.mp3").symlink_to("loop.mp3")
+    jobs, _ = plan_jobs([tmp_path, tmp_path / f"{'b' * 300}.mp3"], f"{tmp_path}/out/", "flac")
+    assert [job.input.name[:4] for job in jobs] == ["a.mp", "loop", "bbbb"]
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError(32, "Broken pipe"), "Broken pipe"),
+        (OSError(13, "Permission denied", "out"), "out: Permission denied"),
+        (ValueError("x is wrong"), "x is wrong"),
+    ],
+)
+def test_errors_are_told_without_numbers(error: Exception, sentence: str) -> None:
+    assert describe(error) == sentence
 
 
 @pytest.mark.parametrize(

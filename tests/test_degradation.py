@@ -1,11 +1,13 @@
 """Real encoders: aligned, of the asked length and bitrate, and clear about what they cannot do."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from unlossy import degradation
 from unlossy.audio_unlossy import AudioError, AudioReader
 from unlossy.degradation import BITRATE_RANGES, CODECS, check_bitrate, decode, degrade, encode
 
@@ -132,6 +134,25 @@ def test_degrading_a_file(tmp_path: Path, codec: str, suffix: str) -> None:
     assert find_offset(audio, result) == 0
     np.testing.assert_allclose(result, decode(encode(audio, RATE, codec, 96), 100_003), atol=1e-3)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["in.wav", output.name]
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soundfile.write(tmp_path / "in.wav", make_music(20_000).T, RATE)
+
+    def close_and_cut(encoder: degradation._VorbisEncoder) -> None:
+        encoder._file.close()
+        os.truncate(encoder._file.name, os.path.getsize(encoder._file.name) - 100)
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(degradation._VorbisEncoder, "close", close_and_cut)  # libsndfile says nothing
+    monkeypatch.setattr(degradation.Encoder, "write", refuse)
+    with pytest.raises(AudioError, match=r"out\.ogg: the end is missing"):
+        degrade(tmp_path / "in.wav", tmp_path / "out.ogg", "vorbis", 96)
+    with pytest.raises(AudioError, match=r"out\.mp3: No space left on device$"):
+        degrade(tmp_path / "in.wav", tmp_path / "out.mp3", "mp3", 96)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["in.wav"]
 
 
 def test_what_cannot_be_degraded(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def test_another_rate_is_refused(extractor: UnlossyFeatureExtractor, rate: int |
         (noise(1, 2, 100), r"got \(1, 2, 100\)"),
         (noise(0), r"got \(0,\)"),
         ([0.1, 0.2], r"got \(\)"),
+        (np.ones((2, 100), np.int16), "Expected samples as float, ±1, got int16"),
         (np.array([0.1, np.nan]), "NaN or infinite"),
         ([noise(2, 10), noise(10)], "all mono or all stereo"),
     ],

@@ -198,6 +198,8 @@ def test_the_result_is_like_the_input(identity_model: UnlossyModel, kind: Any, s
         (np.array([0, -np.inf]), {}, "NaN or infinite"),
         (np.zeros(100), {"sampling_rate": None}, "an array needs its sampling_rate"),
         (np.zeros(100), {"sampling_rate": 4000}, "from 8000 to 192000 Hz, got 4000"),
+        (np.zeros(100), {"output_sampling_rate": 0}, "output_sampling_rate must be from 8000 to 192000 Hz, got 0"),
+        (np.full(100, 1e30), {}, r"reach 1e\+30 times full scale"),
         (np.zeros(100), {"detail": 1.5}, "detail must be from 0 to 1, got 1.5"),
         (np.zeros(100), {"detail": math.nan}, "detail must be from 0 to 1, got nan"),
         ("song.mp3", {}, "a file knows its own"),
@@ -208,6 +210,13 @@ def test_wrong_arguments_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         restore(audio, identity_model, **({"sampling_rate": RATE} | options))
+
+
+def test_a_format_has_its_own_rate(identity_model: UnlossyModel, tmp_path: Path) -> None:
+    result = restore(music(RATE), identity_model, sampling_rate=RATE, output=tmp_path / "song.opus")
+    assert (result.sampling_rate, result.num_frames) == (48_000, 48_000)
+    with AudioReader(tmp_path / "song.opus") as reader:
+        assert (reader.sampling_rate, reader.num_frames) == (48_000, 48_000)
 
 
 def test_file_in_file_out(lively_model: UnlossyModel, tmp_path: Path) -> None:

@@ -36,9 +36,10 @@ _FILE_TAGS |= {
     "tsse",
 }
 
-# How much [s] of what the header declares may be missing before a file counts as truncated; other containers don't
-# declare it.
-_MISSING_ALLOWED = {"flac": 0.05, "wav": 0.05, "aiff": 0.05, "au": 0.05, "mov,mp4,m4a,3gp,3g2,mj2": 0.1}
+# How much [s] of what the file declares may be missing before it counts as truncated; other containers don't declare
+# it.
+_MISSING_ALLOWED = {"flac": 0.05, "wav": 0.05, "aiff": 0.05, "au": 0.05, "mov,mp4,m4a,3gp,3g2,mj2": 0.1, "ogg": 0.1}
+_LARGEST_OGG_PAGE = 65_307  # [bytes]
 
 
 class AudioError(ValueError):
@@ -85,6 +86,8 @@ class AudioReader:
             raise AudioError(f"no such file: {self.path}")
         if self.path.is_dir():
             raise AudioError(f"{self.path} is a folder, not an audio file")
+        if not self.path.is_file():
+            raise AudioError(f"{self.path} is a pipe or a device: save its audio in a file first")
         try:
             if self.path.stat().st_size == 0:
                 raise AudioError(f"{self.path} is empty")
@@ -101,7 +104,7 @@ class AudioReader:
 
     def _start(self) -> None:
         if not self._container.streams.audio:
-            raise AudioError(f"{self.path} has no audio in it")
+            raise AudioError(f"{self.path} has no audio in it, or is truncated")
         stream = self._container.streams.audio[0]
         self._stream = stream
         self._frames: Iterator[av.AudioFrame] | None = decode_stream(self._container, stream)
@@ -132,7 +135,8 @@ class AudioReader:
         if stream.duration is not None and stream.time_base is not None:
             frames = round(stream.duration * stream.time_base * self.sampling_rate)
             if self.codec == "opus" and container.format.name == "ogg":
-                frames -= stream.codec_context.delay
+                # FFmpeg counts from zero, also for a recording of a stream, which starts somewhere in it.
+                frames -= stream.codec_context.delay + (stream.start_time or 0)
         elif container.duration is not None:
             frames = round(container.duration * self.sampling_rate / av.time_base)
         else:
@@ -198,6 +202,10 @@ class AudioReader:
 
     def _check_complete(self, position: int) -> None:
         declared = self.num_frames
+        if self._container.format.name == "ogg" and ends_within_a_page(self.path):
+            # Ogg has its length in its last page only.
+            seconds = position / self.sampling_rate
+            raise AudioError(f"{self.path} is truncated: it breaks off after {seconds:.1f} s")
         if self._container.format.name == "wav":
             # FFmpeg takes the length of a WAV file from its size, and that of what stands behind the samples with it.
             bits = self.bit_rate if self.codec.startswith("pcm") else None
@@ -251,6 +259,9 @@ def decode_stream(container: av.container.InputContainer, stream: av.AudioStream
 
 def to_float(frame: av.AudioFrame) -> np.ndarray:
     """Samples of a frame of any sample format as float32 of shape `(channels, samples)`, full scale ±1."""
+    if frame.format.is_planar and frame.layout.nb_channels == MAX_CHANNELS:
+        # PyAV counts planes up to a null pointer, for which eight leave no room in FFmpeg's array, and crashes.
+        frame = av.AudioResampler(frame.format.packed).resample(frame)[0]
     samples = frame.to_ndarray()
     if frame.format.is_packed:
         samples = samples.reshape(-1, frame.layout.nb_channels).T
@@ -276,6 +287,19 @@ def _missing_bytes(path: Path) -> int:
     if head[:4] != b"RIFF" or head[8:] != b"WAVE" or declared >= 2**31 - 2**16:
         return 0
     return max(declared - path.stat().st_size, 0)
+
+
+def ends_within_a_page(path: Path) -> bool:
+    """Whether an Ogg file has been cut: what is left of its last page is shorter than the page's header says."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - _LARGEST_OGG_PAGE, 0))
+        tail = file.read()
+    start = tail.rfind(b"OggS")
+    if start < 0:
+        return False  # something else stands behind the last page
+    page = tail[start:]
+    header, segments = 27, page[26] if len(page) > 26 else 0
+    return len(page) < header + segments + sum(page[header : header + segments])
 
 
 def _chain(first: av.AudioFrame | None, rest: Iterator[av.AudioFrame]) -> Iterator[av.AudioFrame]:
@@ -315,6 +339,8 @@ class Resampler:
         self.from_rate, self.to_rate, self.channels = from_rate, to_rate, channels
         self._stream = None
         if from_rate != to_rate:
+            if soxr is None:
+                raise ImportError(f"resampling from {from_rate} to {to_rate} Hz needs soxr: pip install av soxr")
             self._stream = soxr.ResampleStream(from_rate, to_rate, channels, dtype="float32", quality="VHQ")
         self._received = self._sent = 0
 

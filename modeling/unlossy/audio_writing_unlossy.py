@@ -37,7 +37,7 @@ class Encoder:
         file (`str` or `BinaryIO`): where to.
         container_format (`str`), codec (`str`): FFmpeg's names.
         sampling_rate (`int`), channels (`int`): of the blocks, as the codec takes them.
-        sample_format (`str`, defaults to `"fltp"`): "s16", "s32" (24 bits in it), "flt" or "fltp".
+        sample_format (`str`, defaults to `"fltp"`): the codec's: "s16", "s32" (24 bits in it), "flt" or "fltp".
         bit_rate (`int`, *optional*): in bit/s.
         options (`dict[str, str]`, *optional*): the codec's.
         container_options (`dict[str, str]`, *optional*): the container's.
@@ -59,7 +59,8 @@ class Encoder:
         tags: Mapping[str, str] | None = None,
         cover: Cover | None = None,
     ) -> None:
-        self.sampling_rate, self.sample_format = sampling_rate, sample_format
+        # PyAV cannot fill frames of eight planes; it turns packed ones into what the codec takes.
+        self.sampling_rate, self._frame_format = sampling_rate, sample_format.removesuffix("p")
         self._layout = _LAYOUTS[channels - 1]
         self._position = 0
         self._container = av.open(file, "w", format=container_format, options=container_options or {})
@@ -73,7 +74,10 @@ class Encoder:
             self._attach(cover)
 
     def _attach(self, cover: Cover) -> None:
-        codec, width, height = _inspect_picture(cover)
+        picture = _inspect_picture(cover)
+        if picture is None:
+            return  # a damaged picture costs itself, not the music
+        codec, width, height = picture
         if self._container.format.name in ("ogg", "opus"):
             self._container.metadata["METADATA_BLOCK_PICTURE"] = _picture_block(cover, width, height)
             return
@@ -86,8 +90,8 @@ class Encoder:
 
     def write(self, block: np.ndarray) -> None:
         """Encode the next block of shape `(channels, samples)`."""
-        samples = _from_float(block, self.sample_format)
-        frame = av.AudioFrame.from_ndarray(samples, format=self.sample_format, layout=self._layout)
+        samples = _from_float(block, self._frame_format)
+        frame = av.AudioFrame.from_ndarray(samples, format=self._frame_format, layout=self._layout)
         frame.sample_rate = self.sampling_rate
         # Without a time FFmpeg writes no edit list into M4A, and AAC comes back 1,024 samples late.
         frame.pts, frame.time_base = self._position, Fraction(1, self.sampling_rate)
@@ -112,9 +116,7 @@ class Encoder:
 
 
 def _from_float(block: np.ndarray, sample_format: str) -> np.ndarray:
-    """To what FFmpeg takes: (channels, samples) in a planar format, (1, samples · channels) in a packed one."""
-    if sample_format == "fltp":
-        return np.ascontiguousarray(block, dtype=np.float32)
+    """To what FFmpeg takes in a packed format: (1, samples · channels)."""
     packed = np.ascontiguousarray(block.T, dtype=np.float32).reshape(1, -1)
     if sample_format == "flt":
         return packed
@@ -124,10 +126,14 @@ def _from_float(block: np.ndarray, sample_format: str) -> np.ndarray:
     return rounded.astype(np.int16) if bits == 16 else rounded.astype(np.int32) << 8
 
 
-def _inspect_picture(cover: Cover) -> tuple[str, int, int]:
-    with av.open(io.BytesIO(cover.data), "r") as image:
-        context = image.streams.video[0].codec_context
-        return context.name, context.width, context.height
+def _inspect_picture(cover: Cover) -> tuple[str, int, int] | None:
+    """Codec, width and height; `None` if it is damaged."""
+    try:
+        with av.open(io.BytesIO(cover.data), "r") as image:
+            context = image.streams.video[0].codec_context
+            return (context.name, context.width, context.height) if context.width else None
+    except (av.FFmpegError, IndexError):
+        return None
 
 
 def _picture_block(cover: Cover, width: int, height: int) -> str:
@@ -220,9 +226,9 @@ class AudioWriter:
         rate = sampling_rate
         if chosen.rates is not None and sampling_rate not in chosen.rates:
             rate = next((allowed for allowed in chosen.rates if allowed > sampling_rate), chosen.rates[-1])
-        self.channels = channels
+        self.channels, self.sampling_rate = channels, rate
         self._resampler = Resampler(sampling_rate, rate, channels)
-        self._num_frames = 0
+        self.num_frames = 0
         self._temporary = TemporaryFile(self.path, overwrite)
         codec, sample_format, bit_rate = chosen.codec, "flt" if name == "opus" else "fltp", None
         if chosen.kbps_per_channel is None:
@@ -264,11 +270,11 @@ class AudioWriter:
         """
         if block.ndim != 2 or block.shape[0] != self.channels:
             raise ValueError(f"a block must have shape ({self.channels}, samples), not {block.shape}")
-        self._num_frames += block.shape[1]
         self._encode(self._resampler.process(block))
 
     def _encode(self, block: np.ndarray) -> None:
         if block.shape[1]:
+            self.num_frames += block.shape[1]
             with self._explained():
                 self._encoder.write(block)
 
@@ -280,9 +286,9 @@ class AudioWriter:
             raise AudioError(f"cannot write {self.path}: {error.strerror or error}") from error
 
     def _finish(self) -> None:
-        if self._num_frames == 0:
-            raise AudioError(f"cannot write {self.path}: there are no samples")
         self._encode(self._resampler.process(np.zeros((self.channels, 0), np.float32), last=True))
+        if self.num_frames == 0:
+            raise AudioError(f"cannot write {self.path}: there are no samples")
         with self._explained():
             self._encoder.close()
             self._temporary.keep()
@@ -324,14 +330,18 @@ class TemporaryFile:
 
     def __init__(self, target: Path, overwrite: bool) -> None:
         self.target = target
-        if target.is_dir():
+        if os.path.isdir(target):
             raise AudioError(f"cannot write {target}: it is a folder")
-        if target.exists() and not overwrite:
+        if os.path.lexists(target) and not overwrite:
             raise AudioError(f"{target} exists already: choose another name, or allow overwriting")
-        if not target.parent.is_dir():
+        if not os.path.isdir(target.parent):
             raise AudioError(f"cannot write {target}: there is no folder {target.parent}")
-        self.path = target.with_name(f".{target.stem[:100]}.{secrets.token_hex(4)}{target.suffix}")
+        # Absolute, because FFmpeg takes what stands before a colon for a protocol; and cut, because a name may have 255
+        # bytes, and a character takes up to four.
+        self.path = target.absolute().with_name(f".{target.stem[:40]}.{secrets.token_hex(4)}{target.suffix}")
         try:
+            with contextlib.suppress(FileNotFoundError):
+                target.lstat()  # a name that is too long shows now, not after all the work
             self.path.touch(exist_ok=False)
         except OSError as error:
             raise AudioError(f"cannot write {target}: {error.strerror}") from error

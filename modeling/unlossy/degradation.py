@@ -19,7 +19,7 @@ try:
 except ImportError:
     av = soundfile = soxr = None  # type: ignore[assignment]
 
-from .audio_unlossy import AudioError, AudioReader, Resampler, decode_stream, to_float
+from .audio_unlossy import AudioError, AudioReader, Resampler, decode_stream, ends_within_a_page, to_float
 from .audio_writing_unlossy import Encoder, TemporaryFile
 
 CODECS = ("mp3", "aac", "vorbis", "opus")
@@ -162,9 +162,13 @@ def degrade(
                 encoder.abort()
                 raise
             encoder.close()
+            if codec == "vorbis" and ends_within_a_page(temporary.path):
+                # libsndfile says nothing when the end does not fit on the disk.
+                raise AudioError(f"cannot write {output}: the end is missing; is the disk full?")
             temporary.keep()
         except (av.FFmpegError, soundfile.LibsndfileError, OSError) as error:
-            raise AudioError(f"cannot write {output}: {error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise AudioError(f"cannot write {output}: {reason}") from error
         finally:
             temporary.discard()
 

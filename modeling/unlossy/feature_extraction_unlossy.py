@@ -56,6 +56,8 @@ class UnlossyFeatureExtractor(SequenceFeatureExtractor):
 
 
 def _as_channels(item: Any) -> np.ndarray:
+    if np.asarray(item).dtype.kind != "f":
+        raise ValueError(f"Expected samples as float, ±1, got {np.asarray(item).dtype}; divide integers by full scale.")
     audio = np.atleast_2d(np.asarray(item, dtype=np.float32))
     if np.ndim(item) not in (1, 2) or audio.shape[0] not in (1, 2) or audio.shape[1] == 0:
         raise ValueError(f"Expected audio of shape (samples,) or (1 or 2, samples), got {np.shape(item)}.")

@@ -53,7 +53,7 @@ class Restored:
     Attributes:
         audio (`np.ndarray` or `torch.Tensor` of shape `(channels, samples)` or `(samples,)`, like the input): `None` if
             it went into a file.
-        sampling_rate (`int`): [Hz].
+        sampling_rate (`int`): [Hz]; of a file, the nearest that its format has.
         num_frames (`int`): length [samples].
         output (`Path` or `None`): the file that was written.
     """
@@ -133,11 +133,14 @@ def restore(
         [`Restored`]: as long as the input, with its channels and its level.
 
     Raises:
-        ValueError: `detail` out of range, or an array of another shape or type, empty, or with NaN or infinity.
+        ValueError: `detail` or `output_sampling_rate` out of range, or an array of another shape or type, empty, or
+            with NaN or infinity.
         AudioError: the file can't be read or written.
     """
     if not 0 <= detail <= 1:
         raise ValueError(f"detail must be from 0 to 1, got {detail}")
+    if output_sampling_rate is not None and not 8000 <= output_sampling_rate <= 192000:
+        raise ValueError(f"output_sampling_rate must be from 8000 to 192000 Hz, got {output_sampling_rate}")
     model = model if model is not None else _shipped_model()
     with ExitStack() as stack:
         source: _Array | AudioReader
@@ -184,7 +187,7 @@ def restore(
         progress(1.0)  # whatever a header said about the length
     if isinstance(sink, _Collector):
         return Restored(sink.result(audio), final_rate, num_frames)
-    return Restored(None, final_rate, num_frames, sink.path)
+    return Restored(None, sink.sampling_rate, sink.num_frames, sink.path)
 
 
 class _Stage(Protocol):
@@ -234,6 +237,8 @@ class _Correction:
             degraded = torch.from_numpy(block[group])[None].to(self.model.device)
             restored = self.model(degraded, detail=self.detail, offset=position).audio_values
             change[group] = (restored - degraded)[0].cpu().numpy()
+        if not np.isfinite(change).all():
+            raise ValueError(f"the samples reach {np.abs(block).max():g} times full scale, too much for the network")
         return change
 
 

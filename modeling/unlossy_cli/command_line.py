@@ -7,9 +7,13 @@ import argparse
 import importlib
 import importlib.metadata
 import io
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from unlossy_cli.planning import OUTPUT_FORMATS, describe
@@ -32,6 +36,12 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+def _path(text: str) -> Path:
+    if not text:  # an unset variable in a script; Path("") is the current folder
+        raise argparse.ArgumentTypeError("the name is empty")
+    return Path(text)
+
+
 def _detail(text: str) -> float:
     try:
         value = float(text)
@@ -47,7 +57,7 @@ def _add_overwrite(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_restore(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="an audio file, or a folder of them")
+    parser.add_argument("inputs", nargs="+", type=_path, metavar="INPUT", help="an audio file, or a folder of them")
     parser.add_argument(
         "-o",
         "--output",
@@ -73,15 +83,17 @@ def _add_restore(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_degrade(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", type=Path, metavar="INPUT", help="an audio file")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the compressed file to write")
+    parser.add_argument("input", type=_path, metavar="INPUT", help="an audio file")
+    parser.add_argument(
+        "-o", "--output", type=_path, required=True, metavar="FILE", help="the compressed file to write"
+    )
     parser.add_argument("--codec", choices=CODEC_CHOICES, required=True)
     parser.add_argument("--bitrate", type=int, required=True, metavar="KBPS", help="nominal bitrate [kbps]")
     _add_overwrite(parser)
 
 
 def _add_info(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", type=Path, metavar="FILE", help="an audio file")
+    parser.add_argument("input", type=_path, metavar="FILE", help="an audio file")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -98,6 +110,26 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Let SIGTERM, from launchers and service managers, and SIGHUP, from a closed terminal, clean up as Ctrl+C does."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # no other may set handlers
+        for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP, and nohup has it ignored
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -112,7 +144,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     command = importlib.import_module(f"unlossy_cli.{arguments.command}")
     try:
-        return command.run(arguments)
+        with _terminated_like_interrupted():
+            return command.run(arguments)
     except KeyboardInterrupt:
         print("unlossy: interrupted", file=sys.stderr)
         return 130

@@ -13,7 +13,7 @@ def run(arguments: argparse.Namespace) -> int:
     information = inspect_file(arguments.input)
     bit_rate = "unknown" if information.bit_rate is None else f"{information.bit_rate / 1000:.0f} kbps"
     cutoff = "none (full band)" if information.cutoff_hz is None else f"{information.cutoff_hz:,.0f} Hz"
-    minutes, seconds = divmod(information.duration_s, 60)
+    minutes, seconds = divmod(round(information.duration_s, 1), 60)
     print(information.path)
     for name, value in (
         ("codec", information.codec),

@@ -43,8 +43,8 @@ class UsageError(ValueError):
 
 def describe(error: Exception) -> str:
     """Say in one sentence what an error says, without Python's `[Errno 13]`."""
-    if isinstance(error, OSError) and error.filename is not None and error.strerror is not None:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror is not None:
+        return error.strerror if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
     return str(error)
 
 
@@ -90,8 +90,8 @@ def plan_jobs(inputs: Sequence[Path], output: str | None, audio_format: str) -> 
         unreadable: list[str] = []
     else:
         folder = None if output is None else Path(output)
-        if folder is not None and folder.exists() and not folder.is_dir():
-            raise UsageError(f"{output}: is a file, but the results of several inputs need a folder")
+        if output is not None:
+            _check_folder(output)
         jobs, unreadable = _plan_into_folder(inputs, folder, audio_format)
     _check_outputs(jobs)
     return jobs, unreadable
@@ -99,37 +99,60 @@ def plan_jobs(inputs: Sequence[Path], output: str | None, audio_format: str) -> 
 
 def _is_folder_name(inputs: Sequence[Path], output: str) -> bool:
     """Tell whether -o names a folder: always for many results, and for one if it looks like a folder."""
-    if len(inputs) > 1 or inputs[0].is_dir():
+    if len(inputs) > 1 or os.path.isdir(inputs[0]):
         return True
-    return output.endswith(("/", os.sep)) or Path(output).is_dir() or not Path(output).suffix
+    return _ends_in_slash(output) or Path(output).is_dir() or not Path(output).suffix
+
+
+def _ends_in_slash(name: str) -> bool:
+    return name.endswith(("/", os.sep))
+
+
+def _check_folder(output: str) -> None:
+    folder = Path(output)
+    if folder.is_dir():
+        return
+    if folder.exists():
+        raise UsageError(f"{output}: is a file, but the results need a folder; choose another name")
+    if not _ends_in_slash(output) and folder.suffix.lower().removeprefix(".") in OUTPUT_FORMATS:
+        raise UsageError(
+            f"{output}: is the name of a file, but the results of several inputs need a folder; "
+            "end the name with / if it is one"
+        )
+
+
+def _real(path: Path) -> Path:
+    # Unlike Path.resolve and Path.is_dir, the functions of os.path don't stop at a name that is too long or a link to
+    # itself: such a file fails in its turn, and the others don't.
+    return Path(os.path.realpath(path))
 
 
 def _plan_into_folder(inputs: Sequence[Path], folder: Path | None, audio_format: str) -> tuple[list[Job], list[str]]:
     jobs: dict[Path, Job] = {}  # by real path: a file named twice is restored once
     unreadable: list[str] = []
     for given in inputs:
-        is_folder = given.is_dir()
+        is_folder = os.path.isdir(given)
         found = list(_search(given, folder, unreadable)) if is_folder else [given]
         if not found and not unreadable:
             raise UsageError(f"{given}: no audio files in this folder")
         for path in found:
             below = path.parent.relative_to(given) if is_folder else Path()
             parent = path.parent if folder is None else folder / below
-            mark = RESTORED_MARK if parent.resolve() == path.parent.resolve() else ""
-            jobs.setdefault(path.resolve(), Job(path, parent / f"{path.stem}{mark}.{audio_format}"))
+            mark = RESTORED_MARK if _real(parent) == _real(path.parent) else ""
+            jobs.setdefault(_real(path), Job(path, parent / f"{path.stem}{mark}.{audio_format}"))
     return list(jobs.values()), unreadable
 
 
 def _search(root: Path, output_folder: Path | None, unreadable: list[str]) -> Iterator[Path]:
     """Yield the audio files below a folder, without hidden ones and without the results of an earlier run."""
-    results = None if output_folder is None else output_folder.resolve()
+    results = None if output_folder is None else _real(output_folder)
 
     def on_error(error: OSError) -> None:
         unreadable.append(f"{error.filename}: {error.strerror}")
 
     for name, folders, files in os.walk(root, onerror=on_error):
         parent = Path(name)
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and (parent / f).resolve() != results)
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and _real(parent / f) != results)
         for file in sorted(files):
             path = parent / file
             is_result = path.stem.endswith(RESTORED_MARK)
@@ -138,10 +161,10 @@ def _search(root: Path, output_folder: Path | None, unreadable: list[str]) -> It
 
 
 def _check_outputs(jobs: Sequence[Job]) -> None:
-    inputs = {job.input.resolve() for job in jobs}
+    inputs = {_real(job.input) for job in jobs}
     taken: dict[Path, Path] = {}
     for job in jobs:
-        output = job.output.resolve()
+        output = _real(job.output)
         if output in inputs:
             raise UsageError(f"{job.output}: this output is also an input; choose another one with -o")
         if output in taken:

@@ -1,13 +1,9 @@
 """`unlossy restore`: plan, share out, restore, sum up."""
 
 import argparse
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
-from types import FrameType
 
 from unlossy_cli.planning import Job, Outcome, choose_format, plan_jobs
 from unlossy_cli.quiet import silence_libraries
@@ -34,9 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
         overwrite=arguments.overwrite,
         local_rank=share.local_rank,
     )
-    with _terminated_like_interrupted():
-        share.meet()
-        outcomes = share.gather(_restore(share.of(jobs), settings, share))
+    share.meet()
+    outcomes = share.gather(_restore(share.of(jobs), settings, share))
     errors += [outcome.error for outcome in outcomes if outcome.error is not None]
     if not errors:
         return 0
@@ -87,20 +82,3 @@ def _runs_on_cpu(device: str) -> bool:
     import torch
 
     return not torch.cuda.is_available() and not torch.backends.mps.is_available()
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Let SIGTERM, which launchers and service managers send, clean up as Ctrl+C does."""
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

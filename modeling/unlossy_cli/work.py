@@ -1,6 +1,8 @@
 """Restoring one file, in whichever process: the place where the command line meets the package."""
 
+import contextlib
 import functools
+import os
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +37,7 @@ def find_problem(job: Job, overwrite: bool) -> str | None:
         return f"no such file: {job.input}"
     except OSError as error:
         return describe(error)
-    if not overwrite and job.output.exists():
+    if not overwrite and os.path.lexists(job.output):
         return f"{job.output}: exists already; add --overwrite to replace it"
     return None
 
@@ -56,7 +58,8 @@ def restore_file(job: Job, settings: Settings, progress: Callable[[float], None]
         except Exception as error:  # what safetensors and PyTorch raise for weights that don't fit
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             return Outcome(job, f"{settings.model or 'the shipped model'} cannot be loaded: {reason}", fatal=True)
-        job.output.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError, NotADirectoryError):  # a file is in the way: the writer says so
+            job.output.parent.mkdir(parents=True, exist_ok=True)
         restore(
             job.input,
             model,

@@ -111,6 +111,8 @@ class _Worker:
 def _work(connection: Connection, settings: Settings) -> None:
     """Restore what the parent sends, until it closes the connection or sends SIGTERM."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches every process: the parent decides
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # and so does the end of a terminal
     signal.signal(signal.SIGTERM, _exit)
     last_report = 0.0
 
