@@ -72,7 +72,7 @@ def test_render_repeats_for_a_seed(tmp_path: Path) -> None:
     assert audio.shape[1] == 2
     assert 0.85 < np.abs(audio).max() <= 1
     np.testing.assert_array_equal(audio, soundfile.read(tmp_path / "b" / "scale_0.flac", always_2d=True)[0])
-    assert (tmp_path / "a" / "SOURCES.csv").read_text().split() == ["file,license", "scale_0.flac,CC0-1.0"]
+    assert (tmp_path / "a" / "SOURCES.csv").read_text().split() == ["file,license,attribution", "scale_0.flac,CC0-1.0,"]
     (tmp_path / "more").mkdir()
     (tmp_path / "midi" / "scale.mid").rename(tmp_path / "more" / "melody.mid")
     corpus.render(tmp_path / "more", tmp_path / "a", license="CC-BY-4.0", seconds=2.0, workers=1)
@@ -103,7 +103,7 @@ def test_missing_fluidsynth_names_the_packages(monkeypatch: pytest.MonkeyPatch) 
 def test_clips_repeat_and_split_by_recording(tmp_path: Path) -> None:
     write_recordings(tmp_path / "vocals", ["anna_00", "anna_01", "bert_00", "cora_00"], seed=1)
     write_recordings(tmp_path / "renders", ["one_0", "one_1", "two_0", "three_0"], seed=2, channels=2)
-    (tmp_path / "SOURCES.csv").write_text("file,license\nvocals/anna_00.flac,CC0-1.0\n")
+    (tmp_path / "SOURCES.csv").write_text("file,license,genre,attribution\nvocals/anna_00.flac,CC0-1.0,opera,Anna\n")
     sources = [("singing", tmp_path / "vocals"), ("rendered", tmp_path / "renders")]
     tables = []
     for output in ("a", "b"):
@@ -120,7 +120,8 @@ def test_clips_repeat_and_split_by_recording(tmp_path: Path) -> None:
     assert groups["train"]
     assert groups["validation"]
     assert not groups["train"] & groups["validation"]
-    assert "CC0-1.0" in {row["license"] for row in rows if row["title"] == "anna_00"}
+    described = {(row["license"], row["genre"], row["attribution"]) for row in rows if row["title"] == "anna_00"}
+    assert described == {("CC0-1.0", "opera", "Anna")}
     for row in rows[:10]:
         audio, rate = soundfile.read(tmp_path / "a" / row["file"], always_2d=True)
         assert rate == RATE
@@ -136,6 +137,10 @@ def test_silence_is_dropped(tmp_path: Path) -> None:
 
 def test_sources_are_checked(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no FLAC or WAV files"):
+        corpus.find_recordings([("real", tmp_path)])
+    (tmp_path / "SOURCES.csv").write_text("name,license\n")
+    soundfile.write(tmp_path / "tone.wav", np.zeros(100), RATE)
+    with pytest.raises(ValueError, match=r"SOURCES\.csv has no column file"):
         corpus.find_recordings([("real", tmp_path)])
     with pytest.raises(ValueError, match="Unknown source 'remix'"):
         corpus.find_recordings([("remix", tmp_path)])

@@ -68,12 +68,23 @@ def test_mp3_has_a_constant_bitrate() -> None:
         assert len(data) * 8 / 3 / 1000 == pytest.approx(bitrate_kbps, rel=0.06)
 
 
-def test_mp3_qualities_and_joint_stereo() -> None:
+@pytest.mark.parametrize("codec", ["mp3", "aac"])
+def test_variable_bitrate_by_quality(codec: str) -> None:
     audio = make_music(RATE)
-    best, worst = (encode(audio, RATE, "mp3", None, mp3_quality=quality) for quality in (0, 9))
-    assert len(best) > 2 * len(worst)
-    assert find_offset(audio, decode(best, RATE)) == 0
+    files = [encode(audio, RATE, codec, None, quality=quality) for quality in (0, 4, 9)]
+    assert len(files[0]) > len(files[1]) > len(files[2])
+    assert len(files[0]) > 2 * len(files[2])
+    for data in files:
+        assert find_offset(audio, decode(data, RATE)) == 0
+
+
+def test_joint_stereo_and_constant_opus() -> None:
+    audio = make_music(RATE)
     assert encode(audio, RATE, "mp3", 128) != encode(audio, RATE, "mp3", 128, joint_stereo=False)
+    constant = encode(audio, RATE, "opus", 64, opus_cbr=True)
+    assert len(constant) * 8 / 1000 == pytest.approx(64, rel=0.06)
+    assert len(encode(audio, RATE, "opus", 64)) > 1.2 * len(constant)
+    assert find_offset(audio, decode(constant, RATE)) == 0
 
 
 def test_vorbis_bitrate_grows_with_what_is_asked() -> None:
@@ -99,6 +110,13 @@ def test_what_is_decoded_is_cut_or_padded() -> None:
     assert not longer[:, 5_000:].any()
 
 
+def test_damaged_data_is_an_audio_error() -> None:
+    data = encode(make_music(5_000), RATE, "aac", 96)
+    for damaged in (b"", b"no audio at all", data[:100], bytes(len(data))):
+        with pytest.raises(AudioError, match="compressed audio"):
+            decode(damaged, 5_000)
+
+
 def test_what_cannot_be_encoded() -> None:
     audio = make_music(1_000)
     for codec, bitrate_kbps, reason in (
@@ -115,8 +133,10 @@ def test_what_cannot_be_encoded() -> None:
         encode(make_music(1_000, 3), RATE, "mp3", 128)
     with pytest.raises(ValueError, match="shape"):
         encode(audio[:, :0], RATE, "mp3", 128)
-    with pytest.raises(ValueError, match="mp3_quality"):
-        encode(audio, RATE, "mp3", 128, mp3_quality=2)
+    with pytest.raises(ValueError, match="quality is 0 to 9"):
+        encode(audio, RATE, "mp3", 128, quality=2)
+    with pytest.raises(ValueError, match="quality is 0 to 9"):
+        encode(audio, RATE, "vorbis", None, quality=2)
     check_bitrate("vorbis", 48, channels=1)
 
 

@@ -8,7 +8,7 @@ import soundfile
 
 from unlossy.audio_unlossy import AudioError
 from unlossy.degradation import decode, degrade, encode
-from unlossy.information import inspect_file
+from unlossy.information import inspect_file, measure_cutoff
 
 RATE = 44_100
 
@@ -92,3 +92,12 @@ def test_shorter_than_a_window(tmp_path: Path) -> None:
 def test_errors_are_the_reader_s(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="no such file"):
         inspect_file(tmp_path / "nowhere.mp3")
+
+
+def test_an_array_and_its_file_have_the_same_edge(tmp_path: Path) -> None:
+    clean = make_noise(0.5)
+    degraded = decode(encode(clean, RATE, "mp3", 64), clean.shape[1])
+    soundfile.write(tmp_path / "in.wav", degraded.T, RATE, "FLOAT")
+    assert measure_cutoff(degraded, RATE) == inspect_file(tmp_path / "in.wav").cutoff_hz
+    assert 9_300 <= (measure_cutoff(degraded, RATE) or 0) <= 11_500
+    assert measure_cutoff(clean, RATE) is None

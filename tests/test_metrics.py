@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unlossy_training.metrics import log_spectral_distance, si_sdr, visqol
+from unlossy_training.metrics import log_spectral_distance, low_pass, mid_side_sdr, si_sdr, visqol
 
 RATE = 44_100
 
@@ -26,6 +26,48 @@ def test_si_sdr_of_silence_is_refused() -> None:
         si_sdr(np.zeros((2, 100)), noise())
 
 
+def test_a_silent_estimate_is_nothing_but_distortion() -> None:
+    assert si_sdr(noise(), np.zeros_like(noise())) == -100
+
+
+def test_low_pass_keeps_the_samples_in_place() -> None:
+    time = np.arange(RATE) / RATE
+    low, high = (np.sin(2 * np.pi * pitch * time)[None] for pitch in (1000, 9000))
+    assert np.abs(low_pass(low + high, 5000) - low).max() < 1e-9
+    assert low_pass(high, None) is high
+
+
+def test_si_sdr_below_a_cutoff_does_not_see_what_is_above() -> None:
+    reference = noise()
+    treble = noise(1) - low_pass(noise(1), 8000)
+    assert si_sdr(reference, reference + treble) < 3
+    assert si_sdr(low_pass(reference, 8000), low_pass(reference + treble, 8000)) == 100
+
+
+def test_mid_and_side_have_their_own_ratios() -> None:
+    mid, side, error = noise()[0], noise(1)[0], noise(2)[0]
+    reference = np.stack([mid + side, mid - side])
+    # The error is only in the side: 0.1 of its amplitude is -20 dB.
+    wrong = np.stack([mid + side + 0.1 * error, mid - side - 0.1 * error])
+    ratios = mid_side_sdr(reference, wrong)
+    assert (ratios[0] or 0) > 40
+    assert ratios[1] == pytest.approx(20, abs=0.2)
+    assert mid_side_sdr(reference, 0.3 * reference) == (100, 100)
+
+
+def test_a_narrower_image_is_an_error() -> None:
+    mid, side = noise()[0], noise(1)[0]
+    narrow = np.stack([mid + 0.5 * side, mid - 0.5 * side])
+    assert (mid_side_sdr(np.stack([mid + side, mid - side]), narrow)[1] or 100) < 10
+
+
+def test_a_mono_recording_has_no_side() -> None:
+    mono = noise()[:1]
+    assert mid_side_sdr(mono, mono) == (100, None)
+    assert mid_side_sdr(mono.repeat(2, 0), noise(1))[1] is None
+    assert mid_side_sdr(np.concatenate([mono, -mono]), noise(1))[0] is None
+
+
 def test_log_spectral_distance_of_a_gain_is_the_gain() -> None:
     reference = noise()
     assert log_spectral_distance(reference, reference) == 0
@@ -36,6 +78,11 @@ def test_log_spectral_distance_stops_at_the_floor() -> None:
     reference = noise()
     assert log_spectral_distance(reference, np.zeros_like(reference), floor_db=-40) < 40
     assert log_spectral_distance(reference, reference + 1e-7 * noise(1)) < 0.01
+
+
+def test_visqol_of_silence_is_refused() -> None:
+    with pytest.raises(ValueError, match="silence"):
+        visqol(noise(), np.zeros_like(noise()))
 
 
 def test_visqol_prefers_the_original() -> None:

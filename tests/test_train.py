@@ -108,6 +108,9 @@ def test_missing_pairs_are_named(
         run(monkeypatch, str(tmp_path), "-o", str(tmp_path / "checkpoint"))
     assert f"{tmp_path} has no train-" in capsys.readouterr().err
     assert not (tmp_path / "checkpoint").exists()
+    datasets.Dataset.from_dict({"clean": ["a"]}).to_parquet(tmp_path / "train-00000.parquet")
+    with pytest.raises(ValueError, match="has no column degraded"):
+        train.load_pairs(str(tmp_path), "train")
 
 
 def test_learning_rate_rises_then_falls() -> None:

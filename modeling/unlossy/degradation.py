@@ -41,7 +41,9 @@ BITRATE_RANGES = {  # lowest and highest bitrate [kbps] for mono and for stereo
 }
 SUFFIXES = {"mp3": (".mp3",), "aac": (".m4a", ".mp4"), "vorbis": (".ogg", ".oga"), "opus": (".opus", ".ogg")}
 _BLOCK = 65_536  # [frames] libsndfile crashes when it is handed a minute for Vorbis at once
-_LAMBDA_PER_QUALITY = 118  # FF_QP2LAMBDA: FFmpeg's unit of quality
+_FF_QP2LAMBDA = 118  # FFmpeg's unit of quality
+# What FFmpeg calls these ten qualities: LAME's own numbers; for AAC from about 330 down to 35 kbps of stereo music.
+_VBR_QUALITIES = {"mp3": tuple(range(10)), "aac": (2.0, 1.55, 1.2, 0.93, 0.72, 0.56, 0.43, 0.33, 0.26, 0.2)}
 
 
 def check_bitrate(codec: str, bitrate_kbps: int, channels: int = 2) -> None:
@@ -65,8 +67,9 @@ def encode(
     codec: str,
     bitrate_kbps: int | None,
     *,
-    mp3_quality: int | None = None,
+    quality: int | None = None,
     joint_stereo: bool = True,
+    opus_cbr: bool = False,
 ) -> bytes:
     """Encode audio in memory.
 
@@ -77,8 +80,9 @@ def encode(
             22.05 kHz (the format asks for it), Opus (in Ogg) at 48 kHz.
         bitrate_kbps (`int`, *optional*): MP3 gets exactly this (CBR); the other codecs take it as the mean they aim at.
             Vorbis and Opus may overshoot it by a half and more on tonal music.
-        mp3_quality (`int`, *optional*): LAME's VBR quality from 0 (best) to 9 instead of a bitrate.
+        quality (`int`, *optional*): of MP3 and AAC in VBR from 0 (best) to 9, as LAME counts, instead of a bitrate.
         joint_stereo (`bool`, defaults to `True`): whether LAME may code stereo as mid and side.
+        opus_cbr (`bool`, defaults to `False`): whether all packets of Opus have the same size.
 
     Raises:
         ValueError: unknown codec, bitrate or shape.
@@ -86,20 +90,22 @@ def encode(
     if audio.ndim != 2 or audio.shape[1] == 0:
         raise ValueError(f"audio must have shape (channels, samples) and at least one sample, not {audio.shape}")
     channels = audio.shape[0]
-    if mp3_quality is not None:
-        if codec != "mp3" or bitrate_kbps is not None or mp3_quality not in range(10):
-            raise ValueError("mp3_quality is 0 to 9, for codec 'mp3' with bitrate_kbps=None")
+    if quality is not None:
+        if codec not in _VBR_QUALITIES or bitrate_kbps is not None or quality not in range(10):
+            raise ValueError("quality is 0 to 9, for the codecs 'mp3' and 'aac' with bitrate_kbps=None")
         check_bitrate(codec, 128, channels)
     elif bitrate_kbps is None:
-        raise ValueError("bitrate_kbps is needed (only mp3 can do without, with mp3_quality)")
+        raise ValueError("bitrate_kbps is needed (only mp3 and aac can do without, with a quality)")
     else:
         check_bitrate(codec, bitrate_kbps, channels)
 
     options = {}
     if codec == "mp3":
         options["joint_stereo"] = str(int(joint_stereo))
-        if mp3_quality is not None:
-            options |= {"flags": "+qscale", "global_quality": str(mp3_quality * _LAMBDA_PER_QUALITY)}
+    if codec == "opus":
+        options["vbr"] = "off" if opus_cbr else "on"
+    if quality is not None:
+        options |= {"flags": "+qscale", "global_quality": str(round(_VBR_QUALITIES[codec][quality] * _FF_QP2LAMBDA))}
     buffer = io.BytesIO()
     encoder = _encoder(buffer, codec, bitrate_kbps, channels, options)
     encoder.write(_resample(audio.astype(np.float32, copy=False), sampling_rate, _encoder_rate(codec, bitrate_kbps)))
@@ -116,11 +122,19 @@ def decode(data: bytes, num_frames: int) -> np.ndarray:
 
     Returns:
         `np.ndarray` of shape `(channels, num_frames)`: float32 at 44.1 kHz, not clipped, aligned with the original.
+
+    Raises:
+        AudioError: damaged data.
     """
-    with av.open(io.BytesIO(data), "r") as container:
-        stream = container.streams.audio[0]
-        rate = stream.rate
-        blocks = [to_float(frame) for frame in decode_stream(container, stream)]
+    try:
+        with av.open(io.BytesIO(data), "r") as container:
+            stream = container.streams.audio[0]
+            rate = stream.rate
+            blocks = [to_float(frame) for frame in decode_stream(container, stream)]
+    except (av.FFmpegError, IndexError) as error:
+        raise AudioError(f"the compressed audio cannot be decoded: {error}") from error
+    if not blocks:
+        raise AudioError("the compressed audio has no samples")
     audio = _resample(np.concatenate(blocks, axis=1), rate, SAMPLING_RATE)[:, :num_frames]
     return np.pad(audio, ((0, 0), (0, num_frames - audio.shape[1])))
 

@@ -55,10 +55,7 @@ def inspect_file(path: str | os.PathLike[str]) -> FileInformation:
         AudioError: a file that cannot be read, as in `AudioReader`.
     """
     with AudioReader(path) as reader:
-        # About 11 Hz between the bins, so that a band has several at any rate.
-        size = 2 ** round(np.log2(reader.sampling_rate / 11))
-        # A tone fades within 100 Hz to below the rounding of 24 bits: the skirts of a Hann window look like edges.
-        window = np.kaiser(size, 20)
+        size = _segment_size(reader.sampling_rate)
         power = np.zeros(size // 2 + 1)
         frames = 0
         for block in reader.blocks(16 * size):
@@ -66,9 +63,7 @@ def inspect_file(path: str | os.PathLike[str]) -> FileInformation:
             # An end within a window would spread over the spectrum: only a file shorter than a window is padded.
             if frames < size:
                 block = np.pad(block, ((0, 0), (0, size - frames)))
-            whole = block[:, : block.shape[1] // size * size]
-            segments = whole.reshape(reader.channels, -1, size) * window
-            power += np.square(np.abs(np.fft.rfft(segments))).sum(axis=(0, 1))
+            power += _segment_power(block, size)
         power /= frames * reader.channels
         cutoff_hz = find_cutoff(power, reader.sampling_rate)
         return FileInformation(
@@ -81,6 +76,30 @@ def inspect_file(path: str | os.PathLike[str]) -> FileInformation:
             cutoff_hz=cutoff_hz,
             advice=_advise(reader, cutoff_hz, silent=bool(power.max() < _SILENCE)),
         )
+
+
+def measure_cutoff(audio: np.ndarray, sampling_rate: int) -> float | None:
+    """[`find_cutoff`] of the long-term spectrum of an array.
+
+    Args:
+        audio (`np.ndarray` of shape `(channels, samples)`): a segment of 1/11 s or more.
+        sampling_rate (`int`): in Hz.
+    """
+    return find_cutoff(_segment_power(audio, _segment_size(sampling_rate)) / audio.size, sampling_rate)
+
+
+def _segment_size(sampling_rate: int) -> int:
+    """Samples for about 11 Hz between the bins, so that a band has several at any rate."""
+    return 2 ** round(np.log2(sampling_rate / 11))
+
+
+def _segment_power(audio: np.ndarray, size: int) -> np.ndarray:
+    """Power spectra of the whole segments of `(channels, samples)`, summed: shape `(size // 2 + 1,)`."""
+    # A tone fades within 100 Hz to below the rounding of 24 bits: the skirts of a Hann window look like edges.
+    window = np.kaiser(size, 20)
+    whole = audio[:, : audio.shape[1] // size * size]
+    segments = whole.reshape(len(audio), -1, size) * window
+    return np.square(np.abs(np.fft.rfft(segments))).sum(axis=(0, 1))
 
 
 def find_cutoff(power: np.ndarray, sampling_rate: int) -> float | None:

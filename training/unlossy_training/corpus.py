@@ -222,8 +222,8 @@ def render_piece(job: tuple[Path, int], output: Path, seconds: float, seed: int)
 
 
 def render(
-    midi: Path, output: Path, *, license: str, variations: int = 1, seconds: float = 30.0, seed: int = 0,
-    workers: int = 2,
+    midi: Path, output: Path, *, license: str, attribution: str = "", variations: int = 1, seconds: float = 30.0,
+    seed: int = 0, workers: int = 2,
 ) -> int:  # fmt: skip
     """Render every MIDI file of a folder `variations` times; returns the number of files in `output`.
 
@@ -242,13 +242,14 @@ def render(
     jobs = [(piece, variation) for variation in range(variations) for piece in pieces]
     work = functools.partial(render_piece, output=output, seconds=seconds, seed=seed)
     rendered = [path for path in parallel(work, jobs, workers) if path is not None]
-    licenses = {path.name: license for path in rendered}
+    described = {path.name: (license, attribution) for path in rendered}
     if (output / "SOURCES.csv").exists():  # from other pieces, rendered into the same folder before
-        licenses = {path.name: earlier for path, earlier in read_licenses(output).items()} | licenses
+        earlier = read_sources(output).items()
+        described = {path.name: (row["license"], row.get("attribution") or "") for path, row in earlier} | described
     with (output / "SOURCES.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["file", "license"])
-        writer.writerows(sorted(licenses.items()))
+        writer.writerow(["file", "license", "attribution"])
+        writer.writerows((name, *row) for name, row in sorted(described.items()))
     return len(rendered)
 
 
@@ -264,6 +265,8 @@ class Recording:
     title: str
     license: str
     group: str  # files of one group never stand on both sides of the split
+    genre: str = ""
+    attribution: str = ""
 
 
 def group_of(title: str) -> str:
@@ -276,7 +279,7 @@ def group_of(title: str) -> str:
 
 
 def find_recordings(sources: Iterable[tuple[str, Path]]) -> list[Recording]:
-    """The audio files of `(source, folder)` pairs, with licences from the nearest SOURCES.csv (`file`, `license`).
+    """The audio files of `(source, folder)` pairs, described by the nearest SOURCES.csv.
 
     Raises:
         ValueError: a folder without audio files, or an unknown source.
@@ -289,22 +292,33 @@ def find_recordings(sources: Iterable[tuple[str, Path]]) -> list[Recording]:
         paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".flac", ".wav"))
         if not paths:
             raise ValueError(f"There are no FLAC or WAV files in {folder}.")
-        licenses: dict[Path, str] = {}
+        described: dict[Path, dict[str, str]] = {}
         for parent in {path.parent for path in paths}:
-            licenses |= read_licenses(parent)
+            described |= read_sources(parent)
         for path in paths:
-            license = licenses.get(path.resolve(), "unknown")
-            recordings.append(Recording(path, source, path.stem, license, group_of(path.stem)))
+            row = described.get(path.resolve(), {})
+            license, genre, attribution = row.get("license") or "unknown", row.get("genre"), row.get("attribution")
+            group = group_of(path.stem)
+            recordings.append(Recording(path, source, path.stem, license, group, genre or "", attribution or ""))
     return recordings
 
 
-def read_licenses(folder: Path) -> dict[Path, str]:
-    """Licence by file from the SOURCES.csv in a folder or the nearest folder above that has one."""
+def read_sources(folder: Path) -> dict[Path, dict[str, str]]:
+    """Rows (`license` and, where given, `genre` and `attribution`) by file of the nearest SOURCES.csv, here or above.
+
+    Raises:
+        ValueError: it lacks a column.
+    """
     folder = folder.resolve()
     for parent in (folder, *folder.parents):
-        if (parent / "SOURCES.csv").exists():
-            with (parent / "SOURCES.csv").open(newline="") as file:
-                return {parent / row["file"]: row["license"] for row in csv.DictReader(file)}
+        table = parent / "SOURCES.csv"
+        if table.exists():
+            with table.open(newline="") as file:
+                rows = csv.DictReader(file)
+                missing = {"file", "license"} - set(rows.fieldnames or ())
+                if missing:
+                    raise ValueError(f"{table} has no column {' and no column '.join(sorted(missing))}.")
+                return {parent / row["file"]: row for row in rows}
     return {}
 
 
@@ -437,8 +451,11 @@ def make_clip(number: int, recordings: Sequence[Recording], held: set[str], outp
         name = f"{number:06d}.flac"
         write_flac(output / name, finish(audio, source, rng))
         title = " + ".join(part.title for part in parts)
-        license = " + ".join(dict.fromkeys(part.license for part in parts))
-        return [name, source, title, license, split]
+        license, genre, attribution = (
+            " + ".join(dict.fromkeys(value for value in values if value))
+            for values in zip(*((part.license, part.genre, part.attribution) for part in parts), strict=True)
+        )
+        return [name, source, title, license, split, genre, attribution]
     return []
 
 
@@ -457,7 +474,7 @@ def make_clips(
     rows = [row for row in parallel(work, range(count), workers) if row]
     with (output / "clips.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["file", "source", "title", "license", "split"])
+        writer.writerow(["file", "source", "title", "license", "split", "genre", "attribution"])
         writer.writerows(sorted(rows))
     return len(rows)
 
@@ -477,6 +494,7 @@ def main() -> None:
     renders = commands.add_parser("render", help="play MIDI files with FluidSynth")
     renders.add_argument("--midi", type=Path, required=True, help="folder of MIDI files")
     renders.add_argument("--license", required=True, help="licence of the pieces, for SOURCES.csv")
+    renders.add_argument("--attribution", default="", help="whom the licence asks to name, for SOURCES.csv")
     renders.add_argument("--variations", type=int, default=1, help="excerpts of every piece (default 1)")
     renders.add_argument("--seconds", type=float, default=30.0, help="length of an excerpt (default 30)")
     clips = commands.add_parser("clips", help="cut and mix clips of 4 s")
@@ -490,8 +508,8 @@ def main() -> None:
     try:
         if options.command == "render":
             made = render(
-                options.midi, options.output, license=options.license, variations=options.variations,
-                seconds=options.seconds, seed=options.seed, workers=options.workers,
+                options.midi, options.output, license=options.license, attribution=options.attribution,
+                variations=options.variations, seconds=options.seconds, seed=options.seed, workers=options.workers,
             )  # fmt: skip
         else:
             pairs = [source.partition("=") for source in options.source]

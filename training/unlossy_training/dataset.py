@@ -1,133 +1,65 @@
 """Pairs of clean and degraded audio as a `datasets` dataset.
 
     python -m unlossy_training.dataset --clips clips/ --output pairs/
+    python -m unlossy_training.dataset --output pairs/ --push-to-hub me/pairs --private  # or both at once
     datasets.load_dataset("pairs/")  # splits "train" and "validation"
 
-The clean side is kept losslessly (FLAC), the degraded side as the compressed file itself: small, real, and decoded on
-load (`unlossy.degradation.decode`). Encoding is the expensive half of that work, so it is done once, here. In a share
-of the pairs both sides are the same, so that a model learns to leave good audio alone.
+The clean side is kept losslessly, the degraded side as the compressed file itself: small, real, and decoded on load
+(`unlossy_training.pairs.decode_pair`). Encoding is the expensive half of that work, so it is done once, here. In a
+share of the pairs both sides are the same, so that a model learns to leave good audio alone.
+
+A dataset is whole or not there: it is written to `pairs.unfinished`, which gets its name when everything is in it. The
+clips, the seed and nothing else decide what is in it, except for the serial numbers that Ogg files carry.
 """
 
 import argparse
 import contextlib
 import csv
-import functools
-import io
 import json
-import multiprocessing
+import shutil
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import soundfile
-from datasets import Dataset, Features, Value
+from datasets import Audio, Dataset, Features, Value
 from datasets.utils.logging import disable_progress_bar
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub.errors import HfHubHTTPError
 
-from unlossy.degradation import decode, encode
+from .dataset_card import write_card
+from .pairs import ClipError, make_pair
 
-SAMPLING_RATE = 44_100  # [Hz]
-AUDIO_FEATURE = {"bytes": Value("binary"), "path": Value("string")}  # what `Audio(decode=False)` can be cast from
+FILE = {"bytes": Value("binary"), "path": Value("string")}
 FEATURES = Features(
     {
-        "clean": AUDIO_FEATURE,
-        "degraded": AUDIO_FEATURE,
+        "clean": FILE,
+        "degraded": FILE,
         "codec": Value("string"),  # "mp3", "aac", "vorbis", "opus", or "identity"
-        "bitrate_kbps": Value("int32"),  # nominal; 0 for identity
-        "mode": Value("string"),  # "joint", "stereo" or "mono"
-        "source": Value("string"),
+        "bitrate_kbps": Value("int32"),  # what the encoder was asked for, or the file's mean; 0 for identity
+        "mode": Value("string"),  # see `Recipe.mode`
+        "offset_samples": Value("int32"),  # by which the decoded degraded side lags, as measured
+        "cutoff_hz": Value("float32"),  # where the degraded side's spectrum ends, as measured; null if it is full
+        "genre": Value("string"),
         "title": Value("string"),
+        "source": Value("string"),
         "license": Value("string"),
         "split": Value("string"),
     }
 )
-CODEC_SHARES = {"mp3": 0.62, "aac": 0.10, "vorbis": 0.08, "opus": 0.08, "identity": 0.12}
-BITRATE_WEIGHTS: dict[str, dict[int, float]] = {  # [kbps]
-    "mp3": {
-        24: 3, 32: 10, 40: 6, 48: 12, 56: 6, 64: 16, 80: 8, 96: 14, 112: 5, 128: 12, 160: 3, 192: 3, 256: 1, 320: 1,
-    },
-    "aac": {32: 1, 48: 1, 64: 1, 96: 1, 128: 1, 160: 1},
-    "vorbis": {64: 1, 80: 1, 96: 1, 128: 1, 160: 1},
-    "opus": {32: 1, 48: 1, 64: 1, 96: 1, 128: 1},
-}  # fmt: skip
-FILE_SUFFIXES = {"mp3": "mp3", "aac": "m4a", "vorbis": "ogg", "opus": "opus", "identity": "flac"}
-LARGEST_OFFSET = 4096  # [samples] searched on each side
+SPLITS = ("train", "validation", "test")
+CLIP_COLUMNS = ("file", "source", "title", "license", "split")  # and, where known, genre and attribution
 SHARD_ROWS = 500
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How one clip is degraded."""
-
-    codec: str
-    bitrate_kbps: int
-    mode: str
-
-
-def draw_recipe(rng: np.random.Generator) -> Recipe:
-    """A codec, bitrate and stereo mode at random."""
-    codec = str(rng.choice(list(CODEC_SHARES), p=list(CODEC_SHARES.values())))
-    if codec == "identity":
-        return Recipe(codec, 0, "stereo")
-    weights = np.array(list(BITRATE_WEIGHTS[codec].values()), dtype=float)
-    bitrate = int(rng.choice(list(BITRATE_WEIGHTS[codec]), p=weights / weights.sum()))
-    return Recipe(codec, bitrate, "stereo" if codec == "mp3" and rng.random() < 0.1 else "joint")
-
-
-def offset(clean: np.ndarray, degraded: np.ndarray) -> int:
-    """By how many samples `degraded` lags behind `clean`, from the peak of their cross-correlation.
-
-    The cross-spectrum is half whitened, because the bass alone makes too broad a peak.
-
-    Args:
-        clean, degraded (`np.ndarray` of shape `(channels, samples)`): of the same length.
-    """
-    samples = clean.shape[-1]
-    size = 1 << (samples + LARGEST_OFFSET).bit_length()
-    spectra = [np.fft.rfft(audio.sum(axis=0), n=size) for audio in (clean, degraded)]
-    if min(np.abs(spectrum).max() for spectrum in spectra) < 1e-3:  # opposite channels
-        spectra = [np.fft.rfft(audio[0], n=size) for audio in (clean, degraded)]
-    cross = np.conj(spectra[0]) * spectra[1]
-    correlation = np.fft.irfft(cross / np.sqrt(np.abs(cross) + 1e-12))
-    around = np.concatenate([correlation[-LARGEST_OFFSET:], correlation[: LARGEST_OFFSET + 1]])
-    return int(np.argmax(around)) - LARGEST_OFFSET
-
-
-def make_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any]:
-    """One row of the dataset, with the key `rejected` where the degraded side isn't aligned with the clean one.
-
-    Raises:
-        ValueError: the clip isn't at 44.1 kHz.
-    """
-    path = folder / clip["file"]
-    data = path.read_bytes()
-    frames, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
-    if rate != SAMPLING_RATE:
-        raise ValueError(f"{path} has {rate} Hz; clips need {SAMPLING_RATE} Hz.")
-    clean = np.ascontiguousarray(frames.T)
-    # The file's number seeds, not its place in the list: a longer list changes nothing for the first clips.
-    recipe = draw_recipe(np.random.default_rng([seed, 3, *path.stem.encode()]))
-    degraded, measured = data, 0
-    if recipe.codec != "identity":
-        degraded = encode(clean, rate, recipe.codec, recipe.bitrate_kbps, joint_stereo=recipe.mode == "joint")
-        measured = offset(clean, decode(degraded, clean.shape[1]))
-    return {
-        "clean": {"bytes": data, "path": path.name},
-        "degraded": {"bytes": degraded, "path": f"{path.stem}.{FILE_SUFFIXES[recipe.codec]}"},
-        "codec": recipe.codec,
-        "bitrate_kbps": recipe.bitrate_kbps,
-        "mode": recipe.mode if len(clean) == 2 else "mono",
-        **{name: clip[name] for name in ("source", "title", "license", "split")},
-        "rejected": measured != 0,
-    }
-
-
 def read_clips(folder: Path) -> list[dict[str, str]]:
-    """The rows of clips.csv: file, source, title, license, split.
+    """The rows of clips.csv.
 
     Raises:
-        ValueError: there is none, or it is empty.
+        ValueError: there is none, it is empty, or it lacks a column or a value.
     """
     table = folder / "clips.csv"
     if not table.exists():
@@ -138,64 +70,180 @@ def read_clips(folder: Path) -> list[dict[str, str]]:
         rows = list(csv.DictReader(file))
     if not rows:
         raise ValueError(f"{table} lists no clips.")
+    for number, row in enumerate(rows, start=2):
+        missing = [name for name in CLIP_COLUMNS if not row.get(name)]
+        if missing:
+            raise ValueError(f"{table}, line {number}, has no {', '.join(missing)}.")
+        if row["split"] not in SPLITS:
+            raise ValueError(f"{table}, line {number}: the split is {', '.join(SPLITS)}, not {row['split']!r}.")
     return rows
 
 
-def build(clips: Path, output: Path, *, seed: int = 0, workers: int = 2) -> dict[str, Any]:
-    """Encode the clips of a folder and write the pairs as Parquet shards, named so that `load_dataset` sees the splits.
-
-    Returns:
-        `dict`: counts by split, source, codec, and of rejected pairs by codec; also written to `counts.json`.
+@contextlib.contextmanager
+def whole_folder(output: Path) -> Iterator[Path]:
+    """A folder to write to that becomes `output` in the end, or disappears with the first error.
 
     Raises:
-        ValueError: no clips, a clip at another rate, or `output` already has shards.
+        ValueError: `output` is not empty, or an unfinished one lies beside it.
     """
-    rows = read_clips(clips)
-    if list(output.glob("*.parquet")):
-        raise ValueError(f"{output} already holds a dataset; choose another folder or delete it.")
-    output.mkdir(parents=True, exist_ok=True)
-    counts: dict[str, Counter[str]] = {name: Counter() for name in ("split", "source", "codec", "rejected")}
-    waiting: dict[str, list[dict[str, Any]]] = {"train": [], "validation": []}
+    output = output.resolve()
+    if output.exists() and any(output.iterdir()):
+        raise ValueError(f"{output} is not empty; choose another folder or delete it.")
+    unfinished = output.with_name(f"{output.name}.unfinished")
+    try:
+        unfinished.mkdir(parents=True)
+    except FileExistsError:
+        raise ValueError(f"{unfinished} is there: a build is at work, or was interrupted and can be deleted.") from None
+    try:
+        yield unfinished
+        if output.exists():
+            output.rmdir()
+        unfinished.rename(output)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def try_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any] | ClipError:
+    """`make_pair`, with the reason against a pair returned instead of raised."""
+    try:
+        return make_pair(clip, folder, seed)
+    except ClipError as error:
+        return error
+
+
+@contextlib.contextmanager
+def worker_map(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """`map` on a number of processes, in order; in the end, or with the first error, what is left is given up.
+
+    Unlike multiprocessing's own pool it notices when the system kills a worker, and raises BrokenProcessPool.
+    """
+    if workers <= 1:
+        yield map
+        return
+    pool = ProcessPoolExecutor(workers)
+    try:
+        yield partial(pool.map, chunksize=4)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def refuse_duplicates(pairs: Iterable[dict[str, Any] | ClipError]) -> Iterator[dict[str, Any] | ClipError]:
+    """Replace the second pair with the same clean samples, and all further ones, by the reason against them."""
+    seen: dict[str, str] = {}
+    for pair in pairs:
+        if isinstance(pair, dict):
+            name = pair["clean"]["path"]
+            fingerprint = pair.pop("fingerprint")
+            if fingerprint in seen:
+                pair = ClipError("duplicate", f"{name} has the samples of {seen[fingerprint]}")
+            seen.setdefault(fingerprint, name)
+        yield pair
+
+
+def write_shards(pairs: Iterable[dict[str, Any]], folder: Path) -> None:
+    """Write rows as Parquet files of a split each, named so that `load_dataset` sees the splits."""
+    waiting: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     shards: Counter[str] = Counter()
 
     def flush(split: str) -> None:
-        if waiting[split]:
-            Dataset.from_list(waiting[split], features=FEATURES).to_parquet(
-                output / f"{split}-{shards[split]:05d}.parquet", batch_size=50
-            )
-            shards[split] += 1
-            waiting[split] = []
+        # Encoding with the feature Audio needs torchcodec; casting to it does not.
+        shard = Dataset.from_list(waiting[split], features=FEATURES)
+        for name in ("clean", "degraded"):
+            shard = shard.cast_column(name, Audio(decode=False))
+        shard.to_parquet(folder / f"{split}-{shards[split]:05d}.parquet", batch_size=50)
+        shards[split] += 1
+        waiting[split] = []
 
-    work = functools.partial(make_pair, folder=clips, seed=seed)
-    with multiprocessing.Pool(workers) if workers > 1 else contextlib.nullcontext() as pool:
-        for pair in pool.imap(work, rows, chunksize=4) if pool else map(work, rows):
-            if pair.pop("rejected"):
-                counts["rejected"][f"{pair['codec']} {pair['bitrate_kbps']}"] += 1
-                continue
-            for name in ("split", "source", "codec"):
-                counts[name][pair[name]] += 1
-            waiting[pair["split"]].append(pair)
-            if len(waiting[pair["split"]]) == SHARD_ROWS:
-                flush(pair["split"])
-    for split in waiting:
-        flush(split)
-    result = {name: dict(sorted(counter.items())) for name, counter in counts.items()}
-    (output / "counts.json").write_text(json.dumps(result, indent=1) + "\n")
-    return result
+    for pair in pairs:
+        rows = waiting[pair["split"]]
+        rows.append({name: pair[name] for name in FEATURES})
+        if len(rows) == SHARD_ROWS:
+            flush(pair["split"])
+    for split in SPLITS:
+        if waiting[split]:
+            flush(split)
+
+
+def build(clips: Path, output: Path, *, seed: int = 0, workers: int = 2) -> dict[str, Any]:
+    """Encode the clips of a folder and write the pairs, their card and `counts.json`.
+
+    Returns:
+        `dict`: the pairs counted by split, source, codec and mode, the rejected clips counted by kind, and the reason
+        (`reasons`) against each of these: what `counts.json` holds.
+
+    Raises:
+        ValueError: no clips, no pair from any of them, or `output` is not empty.
+    """
+    rows = read_clips(clips)
+    kept: list[dict[str, Any]] = []
+    rejected: list[ClipError] = []
+
+    def usable(pairs: Iterable[dict[str, Any] | ClipError]) -> Iterator[dict[str, Any]]:
+        for pair in refuse_duplicates(pairs):
+            if isinstance(pair, ClipError):
+                rejected.append(pair)
+            else:
+                kept.append({name: value for name, value in pair.items() if name not in ("clean", "degraded")})
+                yield pair
+
+    with whole_folder(output) as folder, worker_map(workers) as map_clips:
+        work = partial(try_pair, folder=clips, seed=seed)
+        write_shards(usable(map_clips(work, rows)), folder)
+        if not kept:
+            raise ValueError(f"{clips} gives no pairs: the first of {len(rejected)} reasons is that {rejected[0]}.")
+        counts: dict[str, Any] = {
+            name: dict(sorted(Counter(pair[name] for pair in kept).items()))
+            for name in ("split", "source", "codec", "mode")
+        }
+        counts["rejected"] = dict(sorted(Counter(error.kind for error in rejected).items()))
+        # Without the folder, which is nobody's business once this is on the Hub.
+        counts["reasons"] = [str(error).replace(f"{clips}/", "") for error in rejected]
+        (folder / "counts.json").write_text(json.dumps(counts, indent=1) + "\n")
+        write_card(folder / "README.md", kept, counts["rejected"], output.resolve().name)
+    return counts
+
+
+def push_to_hub(folder: Path, repo_id: str, *, private: bool = False) -> str:
+    """Upload a built dataset in one commit, so that nobody loads half of it; returns its address.
+
+    Shards that the repository has from an earlier, larger build are deleted with it.
+
+    Raises:
+        ValueError: there is no dataset in `folder`.
+    """
+    if not (folder / "counts.json").exists():
+        raise ValueError(f"{folder} holds no dataset that `build` has finished.")
+    api = HfApi()
+    url = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
+    files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
+    present = api.list_repo_files(repo_id, repo_type="dataset")
+    operations: list[Any] = [CommitOperationAdd(name, path) for name, path in files.items()]
+    operations += [CommitOperationDelete(n) for n in present if n.endswith(".parquet") and n not in files]
+    api.create_commit(repo_id, operations, commit_message="Add pairs", repo_type="dataset")
+    return str(url)
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="unlossy_training.dataset", description="Encode clips into training pairs.")
-    parser.add_argument("--clips", type=Path, required=True, help="folder made by `unlossy_training.corpus clips`")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--clips", type=Path, help="folder made by `unlossy_training.corpus clips`")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write to; without --clips, to upload")
+    parser.add_argument("--push-to-hub", metavar="ID", help="upload the dataset to this repository")
+    parser.add_argument("--private", action="store_true", help="make that repository private if it is new")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
     options = parser.parse_args()
+    if not (options.clips or options.push_to_hub):
+        parser.error("give --clips to build a dataset, --push-to-hub to upload one, or both")
     disable_progress_bar()
     try:
-        print(json.dumps(build(options.clips, options.output, seed=options.seed, workers=options.workers)))
-    except ValueError as error:
+        if options.clips:
+            counts = build(options.clips, options.output, seed=options.seed, workers=options.workers)
+            print(json.dumps({name: count for name, count in counts.items() if name != "reasons"}))
+        if options.push_to_hub:
+            print(push_to_hub(options.output, options.push_to_hub, private=options.private))
+    except (ValueError, OSError, BrokenProcessPool, HfHubHTTPError) as error:
         parser.exit(1, f"{error}\n")
 
 

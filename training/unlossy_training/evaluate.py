@@ -1,136 +1,134 @@
-"""Measures a restorer on clean recordings that it has never seen: input, restored and the difference.
+"""Measures a restorer on recordings that it has never seen: input, restored and the difference.
 
-    python -m unlossy_training.evaluate FOLDER --bitrates 48 64            # MP3, the checkpoint in the package
-    python -m unlossy_training.evaluate FOLDER --model CHECKPOINT --codec opus --bitrates 32 64 --output results.json
+    python -m unlossy_training.evaluate FOLDER                       # MP3 at 48 and 64 kbps, and untouched originals
+    python -m unlossy_training.evaluate FOLDER --model CHECKPOINT --grid mp3:24,32,48,64,96,192 opus:32,64 lossless \
+        --baselines --output results.json --plots plots/
+    python -m unlossy_training.evaluate PAIRS                        # the validation split of a dataset, as it is
 
-Every file of the folder is encoded by the real encoder, decoded, restored at `detail` 0 and 1, and compared with
-itself. Untouched originals can go through too: a restorer must leave them alone.
+Every recording is encoded by the real encoder, decoded, restored at `detail` 0 and 1, and compared with itself. Figures
+are kept for each clip: what was measured once is not measured again, and a new checkpoint costs only its own share.
 """
 
 import argparse
+import importlib.util
 import json
 import multiprocessing
-from collections.abc import Iterable
+import os
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import soundfile
 import torch
+from huggingface_hub.constants import HF_HOME
 from tqdm import tqdm
 
-from unlossy.degradation import CODECS, decode, encode
-from unlossy.restoration_unlossy import load_model, restore
+from .cases import LOSSLESS, Case, find_pairs, find_recordings, is_dataset, parse_grid
+from .measuring import Setup, measure, prepare, recall
+from .metrics import LSD_FLOOR_DB, LSD_HOP_LENGTH, LSD_N_FFT
+from .summary import markdown, summarise, worst_clips
 
-from .metrics import SAMPLING_RATE, log_spectral_distance, si_sdr, visqol
-
-Case = tuple[Path, str, int]  # file, codec ("lossless": none), bitrate [kbps]
-_model = None
-
-
-def measure(case: Case, with_visqol: bool = True) -> dict[str, str | int | float]:
-    """One clip through one codec: `input`, `faithful` (detail 0) and `restored` (detail 1) for each metric."""
-    path, codec, bitrate = case
-    clean, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    clean = clean.T
-    if rate != SAMPLING_RATE:
-        raise ValueError(f"{path} has {rate} Hz; the evaluation needs {SAMPLING_RATE} Hz.")
-    degraded = clean
-    if codec != "lossless":
-        degraded = decode(encode(clean, rate, codec, bitrate), clean.shape[1])
-    versions = {"input": degraded}
-    for name, detail in {"faithful": 0.0, "restored": 1.0}.items():
-        versions[name] = np.asarray(restore(degraded, _model, sampling_rate=rate, detail=detail).audio)
-    row: dict[str, str | int | float] = {"clip": f"{path.parent.name}/{path.stem}", "codec": codec, "kbps": bitrate}
-    for name, audio in versions.items():
-        row[f"si_sdr_{name}"] = si_sdr(clean, audio)
-        row[f"lsd_{name}"] = log_spectral_distance(clean, audio)
-        # Nobody listens at detail 0 for its treble, and ViSQOL is the slowest of all.
-        if with_visqol and name != "faithful":
-            row[f"visqol_{name}"] = visqol(clean, audio)
-    return row
+DEFAULT_GRID = ("mp3:48,64", LOSSLESS)
 
 
-def mean_rows(rows: Iterable[dict]) -> list[dict]:
-    """Means over clips for each codec and bitrate."""
-    groups: dict[tuple, list[dict]] = {}
-    for row in rows:
-        groups.setdefault((row["codec"], row["kbps"]), []).append(row)
-    means = []
-    for (codec, kbps), group in groups.items():
-        figures = [key for key, value in group[0].items() if isinstance(value, float)]
-        means.append({"codec": codec, "kbps": kbps, "clips": len(group)})
-        means[-1] |= {key: float(np.mean([row[key] for row in group])) for key in figures}
-    return means
+def run(cases: Sequence[Case], setup: Setup, workers: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Measure all cases, in `workers` processes what the cache doesn't know.
+
+    Returns:
+        the rows of [`measure`], in the order of `cases`, and those left out with the `reason`.
+    """
+    known = {case: _safely(recall, case, setup) for case in cases}
+    jobs = [(case, setup) for case, row in known.items() if row is None]
+    with tqdm(total=len(jobs), unit="clip", disable=not jobs) as progress:
+        for (case, _), row in zip(jobs, _work(jobs, workers), strict=True):
+            known[case] = row
+            progress.update()
+    rows = [row for row in known.values() if row is not None]
+    return [row for row in rows if "reason" not in row], [row for row in rows if "reason" in row]
 
 
-def markdown(means: list[dict]) -> str:
-    """The table: input → restored (difference)."""
-    lines = [
-        "| codec | kbps | clips | ViSQOL, detail 1 | SI-SDR, detail 0 [dB] | SI-SDR, detail 1 [dB] "
-        "| LSD, detail 1 [dB] |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in means:
-
-        def change(metric: str, version: str, digits: int, row: dict = row) -> str:
-            if f"{metric}_input" not in row:
-                return "–"
-            before, after = row[f"{metric}_input"], row[f"{metric}_{version}"]
-            return f"{before:.{digits}f} → {after:.{digits}f} ({after - before:+.{digits}f})"
-
-        cells = [change("visqol", "restored", 2), change("si_sdr", "faithful", 2), change("si_sdr", "restored", 2)]
-        cells.append(change("lsd", "restored", 1))
-        lines.append(f"| {row['codec']} | {row['kbps'] or '–'} | {row['clips']} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _start(model: str | None) -> None:
-    global _model
-    torch.set_num_threads(1)
-    _model = load_model(model, "cpu")
-
-
-def _measure_safely(arguments: tuple[Case, bool]) -> dict | None:
-    case, with_visqol = arguments
-    try:
-        return measure(case, with_visqol)
-    except ValueError as error:  # a codec that does not take this bitrate for this clip's channels
-        print(f"left out: {case[0].name}: {error}")
-        return None
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m unlossy_training.evaluate", description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path, help="clean recordings: FLAC at 44.1 kHz, searched recursively")
-    parser.add_argument("--model", help="Hub id or folder (default: the checkpoint in the package)")
-    parser.add_argument("--codec", choices=CODECS, default="mp3", help="(default: %(default)s)")
-    parser.add_argument("--bitrates", type=int, nargs="*", default=[48, 64], help="[kbps] (default: 48 64)")
-    parser.add_argument("--lossless", action="store_true", help="also measure the untouched originals")
-    parser.add_argument("--no-visqol", action="store_true", help="leave out the slowest metric")
-    parser.add_argument("--output", type=Path, help="JSON file for every clip's figures and the means")
-    parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
-    arguments = parser.parse_args()
-    files = sorted(arguments.folder.rglob("*.flac"))
-    if not files:
-        parser.error(f"{arguments.folder} has no FLAC files")
-    cases: list[Case] = [(file, arguments.codec, rate) for rate in arguments.bitrates for file in files]
-    if arguments.lossless:
-        cases += [(file, "lossless", 0) for file in files]
-    try:
-        load_model(arguments.model, "cpu")  # a pool would start its processes again and again
-    except ValueError as error:
-        parser.error(str(error))
+def _work(jobs: list[tuple[Case, Setup]], workers: int) -> Iterator[dict[str, Any]]:
+    if min(workers, len(jobs)) <= 1:
+        yield from map(_measure_safely, jobs)
+        return
     # "spawn": a fork of a process with threads may hang.
-    with multiprocessing.get_context("spawn").Pool(arguments.workers, _start, (arguments.model,)) as pool:
-        jobs = [(case, not arguments.no_visqol and case[1] != "lossless") for case in cases]
-        done = tqdm(pool.imap(_measure_safely, jobs), total=len(jobs), unit="clip")
-        rows = [row for row in done if row is not None]
+    with multiprocessing.get_context("spawn").Pool(workers, torch.set_num_threads, (1,)) as pool:
+        yield from pool.imap(_measure_safely, jobs)
+
+
+def _measure_safely(job: tuple[Case, Setup]) -> dict[str, Any]:
+    return _safely(measure, *job)
+
+
+def _safely(function: Any, case: Case, setup: Setup) -> Any:
+    """One bad file doesn't stop the rest; nor does a bitrate that a codec has for stereo only."""
+    try:
+        return function(case, setup)
+    except ValueError as error:
+        return {"clip": case.clip, "codec": case.codec, "kbps": case.kbps, "reason": str(error)}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m unlossy_training.evaluate", description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "folder", type=Path,
+        help="FLAC and WAV files, searched recursively, or pairs made by unlossy_training.dataset",
+    )  # fmt: skip
+    parser.add_argument("--model", help="Hub id or folder (default: the checkpoint in the package)")
+    parser.add_argument(
+        "--grid", nargs="+", metavar="CODEC:KBPS,…",
+        help=f"such as mp3:24,32 aac:64 {LOSSLESS} (default: {' '.join(DEFAULT_GRID)}); a dataset has its own",
+    )  # fmt: skip
+    parser.add_argument("--baselines", action="store_true", help="also blind copy-up and oracle-envelope noise")
+    parser.add_argument("--no-visqol", action="store_true", help="leave out the slowest metric")
+    parser.add_argument("--output", type=Path, help="JSON file for the means and every clip's figures")
+    parser.add_argument("--plots", type=Path, help="folder for figures against bitrate and spectrograms (PNG)")
+    parser.add_argument(
+        "--cache", type=Path, default=Path(HF_HOME, "unlossy-evaluation"),
+        help="folder that keeps figures from run to run (default: in the cache of Hugging Face)",
+    )  # fmt: skip
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
+    options = parser.parse_args(arguments)
+    # What would only be missed after hours.
+    for option, module in {"--plots": "matplotlib", "without --no-visqol": "visqol"}.items():
+        wanted = options.plots if option == "--plots" else not options.no_visqol
+        if wanted and importlib.util.find_spec(module) is None:
+            parser.error(f"{option} needs {module}: pip install 'unlossy[eval]'")
+    if options.output and not options.output.parent.is_dir():
+        parser.error(f"there is no folder {options.output.parent}")
+    try:
+        if is_dataset(options.folder):
+            if options.grid:
+                parser.error(f"{options.folder} is a dataset with codecs and bitrates of its own: leave --grid out")
+            cases = find_pairs(options.folder)
+        else:
+            cases = find_recordings(options.folder, parse_grid(options.grid or DEFAULT_GRID))
+        if options.plots:
+            options.plots.mkdir(parents=True, exist_ok=True)
+        setup = prepare(options.model, options.cache, baselines=options.baselines, visqol=not options.no_visqol)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+
+    rows, left_out = run(cases, setup, options.workers)
+    for row in left_out:
+        print(f"left out: {row['clip']}, {row['codec']} {row['kbps'] or ''}: {row['reason']}", file=sys.stderr)
     if not rows:
-        parser.exit(1, "nothing could be measured\n")
-    means = mean_rows(rows)
-    if arguments.output:
-        arguments.output.write_text(json.dumps({"means": means, "clips": rows}, indent=1) + "\n")
-    print(markdown(means))
+        parser.exit(1, f"none of {len(cases)} could be measured\n")
+    summary = summarise(rows)
+    if options.output:
+        lsd = {"n_fft": LSD_N_FFT, "hop_length": LSD_HOP_LENGTH, "floor_db": LSD_FLOOR_DB}
+        results = {"model": options.model, "fingerprint": setup.fingerprint, "lsd": lsd, "summary": summary}
+        results |= {"clips": rows, "left_out": left_out}
+        options.output.write_text(json.dumps(results, indent=1) + "\n")
+    print(markdown(summary))
+    print(f"\nLSD: Hann window of {LSD_N_FFT}, hop of {LSD_HOP_LENGTH} samples, floor of {LSD_FLOOR_DB:g} dB.")
+    print(f"\n{worst_clips(summary)}")
+    if left_out:
+        print(f"\nLeft out: {len(left_out)} of {len(cases)}.")
+    if options.plots:
+        from . import plots
+
+        plots.plot_all(options.plots, summary, rows, cases, setup)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Figures that restoration is judged by. Audio is `(channels, samples)` at 44.1 kHz, reference first."""
+"""Figures that restoration is judged by, as pure functions of audio `(channels, samples)` at 44.1 kHz."""
 
 import functools
 
@@ -7,44 +7,112 @@ import soxr
 
 SAMPLING_RATE = 44_100  # [Hz]
 _VISQOL_RATE = 48_000  # [Hz]
+_FRAMES_AT_ONCE = 1024  # spectra of a long clip as float64 would take gigabytes
+LSD_N_FFT, LSD_HOP_LENGTH = 2048, 512  # [samples]
+LSD_FLOOR_DB = -80.0  # [dB]
+ABSENT_DB = -40.0  # [dB] of the whole: a mid or side as weak as that is inaudible beside the other
 
 
 def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float:
     """Scale-invariant signal-to-distortion ratio over all channels together [dB] (https://arxiv.org/abs/1811.02508).
 
-    100 dB stands for no distortion at all.
+    100 dB stands for no distortion at all, −100 dB for nothing but distortion.
+
+    Raises:
+        ValueError: silent reference.
     """
+    target = _scale(reference, estimate) * reference.astype(np.float64)
+    return _ratio_db(target, estimate - target)
+
+
+def low_pass(audio: np.ndarray, cutoff_hz: float | None) -> np.ndarray:
+    """Audio below a frequency [Hz], by a zero-phase brick wall in the FFT of the whole; `None` lets everything pass.
+
+    Its ringing harms no comparison: what two signals differ by below the cutoff is what the filtered ones differ by.
+    """
+    if cutoff_hz is None:
+        return audio
+    spectrum = np.fft.rfft(audio)
+    spectrum[..., np.fft.rfftfreq(audio.shape[-1], 1 / SAMPLING_RATE) >= cutoff_hz] = 0
+    return np.fft.irfft(spectrum, audio.shape[-1])
+
+
+def mid_side_sdr(reference: np.ndarray, estimate: np.ndarray) -> tuple[float | None, float | None]:
+    """Signal-to-distortion ratio of the mid, (left + right) / 2, and of the side, (left − right) / 2, [dB].
+
+    As [`si_sdr`], but both are scaled by the one factor that fits the whole signal: with a factor for each, a side that
+    has become too quiet, which is a narrower stereo image, would count as perfect.
+
+    Returns:
+        `None` for what the reference hasn't got (below `ABSENT_DB` of the whole): the side of a mono recording.
+
+    Raises:
+        ValueError: silent reference.
+    """
+    scale = _scale(reference, estimate)
+    if len(reference) == 1:
+        return _ratio_db(scale * reference, estimate - scale * reference), None
+    whole = np.square(reference.astype(np.float64)).sum() / 2  # the energy of mid and side together
+    ratios: list[float | None] = []
+    for sign in (1, -1):
+        wanted, given = ((audio[0] + sign * audio[1]).astype(np.float64) / 2 for audio in (reference, estimate))
+        present = np.square(wanted).sum() > whole * 10 ** (ABSENT_DB / 10)
+        ratios.append(_ratio_db(scale * wanted, given - scale * wanted) if present else None)
+    return ratios[0], ratios[1]
+
+
+def _scale(reference: np.ndarray, estimate: np.ndarray) -> float:
+    """The factor on the reference that brings it closest to the estimate."""
     target, given = reference.astype(np.float64).ravel(), estimate.astype(np.float64).ravel()
-    energy = target @ target
+    energy = float(target @ target)
     if energy == 0:
         raise ValueError("SI-SDR is not defined for a silent reference.")
-    projection = (given @ target / energy) * target
-    distortion = given - projection
-    ratio = float(np.dot(projection, projection)) / max(float(np.dot(distortion, distortion)), 1e-30)
-    return float(min(10 * np.log10(ratio), 100.0))
+    return float(given @ target) / energy
+
+
+def _ratio_db(signal: np.ndarray, distortion: np.ndarray) -> float:
+    signal_energy, distortion_energy = (float(np.square(x, dtype=np.float64).sum()) for x in (signal, distortion))
+    ratio = signal_energy / max(distortion_energy, 1e-30)
+    return float(np.clip(10 * np.log10(max(ratio, 1e-30)), -100, 100))
 
 
 def log_spectral_distance(
-    reference: np.ndarray, estimate: np.ndarray, n_fft: int = 2048, hop_length: int = 512, floor_db: float = -80.0
+    reference: np.ndarray,
+    estimate: np.ndarray,
+    n_fft: int = LSD_N_FFT,
+    hop_length: int = LSD_HOP_LENGTH,
+    floor_db: float = LSD_FLOOR_DB,
 ) -> float:
     """Root mean square over bins, mean over frames and channels, of the difference in level [dB].
 
-    Levels are floored at `floor_db` below the reference's loudest bin, so that inaudible differences don't count.
+    Args:
+        n_fft (`int`, defaults to 2048): length of the Hann window [samples].
+        hop_length (`int`, defaults to 512): step between frames [samples].
+        floor_db (`float`, defaults to -80.0): levels are floored at this, relative to the reference's loudest bin, so
+            that inaudible differences don't count [dB].
     """
     window = np.hanning(n_fft + 1)[:-1]
 
     def power(audio: np.ndarray) -> np.ndarray:
         frames = np.lib.stride_tricks.sliding_window_view(audio, n_fft, axis=-1)[:, ::hop_length]
-        return np.abs(np.fft.rfft(frames * window)) ** 2
+        starts = range(0, frames.shape[1], _FRAMES_AT_ONCE)
+        spectra = (np.fft.rfft(frames[:, start : start + _FRAMES_AT_ONCE] * window) for start in starts)
+        return np.concatenate([np.square(np.abs(spectrum)).astype(np.float32) for spectrum in spectra], axis=1)
 
     wanted, given = power(reference), power(estimate)
     floor = max(wanted.max() * 10 ** (floor_db / 10), 1e-20)
     difference = 10 * np.log10(np.maximum(wanted, floor) / np.maximum(given, floor))
-    return float(np.sqrt((difference**2).mean(axis=-1)).mean())
+    return float(np.sqrt(np.square(difference).mean(axis=-1)).mean())
 
 
 def visqol(reference: np.ndarray, estimate: np.ndarray) -> float:
-    """Perceived quality, 1 … 4.73, of the mono downmix (ViSQOL v3 in audio mode, https://arxiv.org/abs/2004.09584)."""
+    """Perceived quality, 1 … 4.73, of the mono downmix (ViSQOL v3 in audio mode, https://arxiv.org/abs/2004.09584).
+
+    Raises:
+        ValueError: shorter than about a second, or silence on either side.
+    """
+    if not (reference.sum(axis=0).any() and estimate.sum(axis=0).any()):
+        raise ValueError("ViSQOL is not defined for silence.")
     mono = [soxr.resample(audio.mean(axis=0), SAMPLING_RATE, _VISQOL_RATE) for audio in (reference, estimate)]
     return float(_visqol().measure_from_arrays(*(audio.astype(np.float64) for audio in mono), _VISQOL_RATE).moslqo)
 

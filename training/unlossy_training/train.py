@@ -13,13 +13,11 @@ import json
 import math
 import time
 from collections import defaultdict
-from io import BytesIO
 from pathlib import Path
 from typing import cast
 
 import datasets
 import numpy as np
-import soundfile
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast, set_seed
@@ -27,8 +25,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
 from unlossy import UnlossyConfig, UnlossyFeatureExtractor, UnlossyModel
-from unlossy.degradation import decode
 from unlossy.layers_unlossy import BandLinear
+
+from .pairs import decode_pair
 
 
 def load_pairs(folder: str, split: str) -> datasets.Dataset:
@@ -36,7 +35,11 @@ def load_pairs(folder: str, split: str) -> datasets.Dataset:
     files = sorted(str(path) for path in Path(folder).glob(f"{split}-*.parquet"))
     if not files:
         raise ValueError(f"{folder} has no {split}-*.parquet; make it with `python -m unlossy_training.dataset`.")
-    return datasets.load_dataset("parquet", data_files=files, split="train")
+    pairs = datasets.load_dataset("parquet", data_files=files, split="train")
+    missing = {"clean", "degraded"} - set(pairs.column_names)
+    if missing:
+        raise ValueError(f"{folder} has no column {' and no column '.join(sorted(missing))}.")
+    return pairs
 
 
 class Segments(Dataset):
@@ -69,8 +72,7 @@ class Segments(Dataset):
         """`input_values` and `labels`, float32 of shape `(2, segment)`."""
         random = np.random.default_rng((self.seed, index))
         row = self.pairs[int(random.integers(len(self.pairs))) if self.augment else index % len(self.pairs)]
-        clean = soundfile.read(BytesIO(row["clean"]["bytes"]), dtype="float32", always_2d=True)[0].T
-        pair = np.stack([decode(row["degraded"]["bytes"], clean.shape[1]), clean])
+        pair = np.stack(decode_pair(row))
         if pair.shape[1] == 1:
             pair = np.repeat(pair, 2, axis=1)
         # Not the first tenth of a second: an encoder's first frames are not typical.

@@ -1,0 +1,47 @@
+"""Baselines: what is below the cutoff stays, what is above has the promised shape."""
+
+import numpy as np
+import pytest
+
+from unlossy_training.baselines import copy_up, oracle_noise
+from unlossy_training.metrics import SAMPLING_RATE, log_spectral_distance, low_pass, si_sdr
+
+CUTOFF = 8_000  # [Hz]
+
+
+@pytest.fixture(scope="module")
+def clean() -> np.ndarray:
+    """Two seconds of stereo noise, pulsing and falling by 12 dB an octave, so that copied treble is far too loud."""
+    samples = 2 * SAMPLING_RATE
+    spectrum = np.fft.rfft(np.random.default_rng(0).normal(size=(2, samples)))
+    audio = np.fft.irfft(spectrum / (np.fft.rfftfreq(samples, 1 / SAMPLING_RATE) + 500) ** 2, samples)
+    pulse = np.exp(-4 * (np.arange(samples) / SAMPLING_RATE % 0.5))
+    return (0.3 * audio / np.abs(audio).max() * pulse).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def degraded(clean: np.ndarray) -> np.ndarray:
+    return low_pass(clean, CUTOFF).astype(np.float32)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_only_what_is_above_the_cutoff_changes(clean: np.ndarray, degraded: np.ndarray, channels: int) -> None:
+    clean, degraded = clean[:channels], degraded[:channels]
+    for audio in (copy_up(degraded, CUTOFF), oracle_noise(degraded, CUTOFF, clean)):
+        assert audio.shape == degraded.shape
+        # Frames that changed differently leak past the cutoff a little.
+        assert si_sdr(low_pass(degraded, CUTOFF - 500), low_pass(audio, CUTOFF - 500)) > 50
+        assert np.abs(audio - degraded).max() > 1e-4
+    assert copy_up(degraded, None) is degraded
+    assert oracle_noise(degraded, None, clean) is degraded
+
+
+def test_the_oracle_has_the_shape_of_the_treble_and_copy_up_has_not(clean: np.ndarray, degraded: np.ndarray) -> None:
+    copied, oracle = copy_up(degraded, CUTOFF), oracle_noise(degraded, CUTOFF, clean)
+    distance, *others = (log_spectral_distance(clean, audio) for audio in (oracle, copied, degraded))
+    assert distance < min(others) - 1
+    wanted, copy_level, oracle_level = (
+        10 * np.log10(np.square(audio - low_pass(audio, CUTOFF)).sum()) for audio in (clean, copied, oracle)
+    )
+    assert oracle_level == pytest.approx(wanted, abs=0.5)
+    assert copy_level > wanted + 3

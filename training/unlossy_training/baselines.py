@@ -1,0 +1,86 @@
+"""What restoration is compared with: two simple ways to fill the treble above a cutoff, all else left as it is.
+
+Both work on mid and side, so that the treble sits where it should in the stereo image and in a mono downmix.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlossy.spectral_unlossy import (
+    cell_energy,
+    from_mid_side,
+    istft,
+    position_noise,
+    power,
+    spread_cells,
+    stft,
+    to_mid_side,
+)
+
+from .metrics import SAMPLING_RATE
+
+N_FFT, HOP_LENGTH = 2048, 512  # [samples]
+CELL_WIDTH = 16  # [bins], 345 Hz: the resolution of the envelope
+
+
+def copy_up(degraded: np.ndarray, cutoff_hz: float | None) -> np.ndarray:
+    """Blind copy-up: the octave below the cutoff, repeated above it without a change.
+
+    Args:
+        degraded (`np.ndarray` of shape `(channels, samples)`): float32, one or two channels at 44.1 kHz.
+        cutoff_hz (`float` or `None`): where its spectrum ends [Hz]; with `None` there is nothing to fill.
+
+    Returns:
+        `np.ndarray` of the same shape.
+    """
+    if cutoff_hz is None:
+        return degraded
+    spectrum = _spectrum(degraded)
+    first = _first_bin(cutoff_hz)
+    octave = spectrum[:, :, first // 2 : first]
+    missing = spectrum.shape[2] - first
+    copies = octave.repeat(1, 1, math.ceil(missing / octave.shape[2]), 1)[:, :, :missing]
+    return _audio(torch.cat([spectrum[:, :, :first], copies], dim=2), degraded.shape)
+
+
+def oracle_noise(degraded: np.ndarray, cutoff_hz: float | None, clean: np.ndarray) -> np.ndarray:
+    """Noise above the cutoff with the clean signal's own envelope, `CELL_WIDTH` bins by one frame.
+
+    No restorer knows that envelope. It is the upper bound for what predicting the shape of the treble can reach.
+
+    Args:
+        degraded (`np.ndarray` of shape `(channels, samples)`): float32, one or two channels at 44.1 kHz.
+        cutoff_hz (`float` or `None`): where its spectrum ends [Hz]; with `None` there is nothing to fill.
+        clean (`np.ndarray`): the original, of the same shape.
+
+    Returns:
+        `np.ndarray` of the same shape.
+    """
+    if cutoff_hz is None:
+        return degraded
+    spectrum = _spectrum(degraded)
+    first = _first_bin(cutoff_hz)
+    cells, rest = divmod(spectrum.shape[2] - first, CELL_WIDTH)
+    widths = (CELL_WIDTH,) * cells + ((rest,) if rest else ())
+    envelope = spread_cells(cell_energy(power(_spectrum(clean)[:, :, first:]), widths), widths).sqrt()
+    noise = position_noise(0, degraded.shape[1], 2, seed=0, device=torch.device("cpu"))
+    # White noise of variance 1 has the energy of the window in every bin: 3/8 of its length for a Hann window.
+    carrier = stft(noise[None], N_FFT, HOP_LENGTH)[:, :, first:] / math.sqrt(3 / 8 * N_FFT)
+    return _audio(torch.cat([spectrum[:, :, :first], envelope * carrier], dim=2), degraded.shape)
+
+
+def _first_bin(cutoff_hz: float) -> int:
+    return math.ceil(cutoff_hz / SAMPLING_RATE * N_FFT)
+
+
+def _spectrum(audio: np.ndarray) -> Tensor:
+    """`(channels, samples)` to the complex spectra of mid and side, `(1, T, F, 2)`."""
+    return stft(to_mid_side(torch.from_numpy(audio)[None]), N_FFT, HOP_LENGTH)
+
+
+def _audio(spectrum: Tensor, shape: tuple[int, ...]) -> np.ndarray:
+    channels, samples = shape
+    return from_mid_side(istft(spectrum, samples, N_FFT, HOP_LENGTH), channels)[0].numpy()

@@ -1,0 +1,172 @@
+"""What is measured: recordings, which go through real encoders here, or the pairs of a dataset, which already did."""
+
+import functools
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+import numpy as np
+import soundfile
+import soxr
+
+from unlossy.degradation import CODECS, MP3_BITRATES, check_bitrate, decode, encode
+
+from .metrics import SAMPLING_RATE
+
+if TYPE_CHECKING:
+    import datasets
+
+LOSSLESS = "lossless"  # the original itself: a restorer must leave it alone
+SUFFIXES = (".flac", ".wav")
+SHORTEST = 1.0  # [s] ViSQOL takes no less
+
+Condition = tuple[str, int]  # codec and nominal bitrate [kbps], which is 0 for lossless
+
+
+@dataclass(frozen=True)
+class Case:
+    """One clip through one codec.
+
+    Attributes:
+        clip (`str`): its name in the report.
+        codec (`str`): one of `CODECS`, or `LOSSLESS`.
+        kbps (`int`): nominal bitrate [kbps]; 0 for lossless.
+        path (`Path`): the recording, or the folder of the dataset.
+        row (`int`, *optional*): in the dataset's validation split.
+    """
+
+    clip: str
+    codec: str
+    kbps: int
+    path: Path
+    row: int | None = None
+
+    def files(self) -> tuple[bytes, bytes | None]:
+        """The clean file, and the degraded one if it is already there.
+
+        Raises:
+            ValueError: it can't be read.
+        """
+        if self.row is not None:
+            pair = _validation(self.path)[self.row]
+            return pair["clean"]["bytes"], pair["degraded"]["bytes"]
+        try:
+            return self.path.read_bytes(), None
+        except OSError as error:
+            raise ValueError(f"cannot be read: {error.strerror}") from error
+
+    def digest(self) -> str:
+        """Hash of the files' content: a clip keeps its figures when it is renamed, and loses them when it changes."""
+        hashes = (hashlib.sha256(file or b"").digest() for file in self.files())
+        return hashlib.sha256(b"".join(hashes)).hexdigest()
+
+    def audio(self) -> tuple[np.ndarray, np.ndarray]:
+        """Clean and degraded audio, sample-aligned.
+
+        Returns:
+            two `np.ndarray` of shape `(channels, samples)`: float32 at 44.1 kHz.
+
+        Raises:
+            ValueError: not audio, too short, NaN or infinite samples, or nothing that the codec takes.
+        """
+        clean_file, degraded_file = self.files()
+        try:
+            frames, rate = soundfile.read(io.BytesIO(clean_file), dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise ValueError(f"not a whole audio file: {error.error_string}") from error
+        if len(frames) < SHORTEST * rate:
+            raise ValueError(f"{len(frames) / rate:.2f} s is too short: it takes {SHORTEST:g} s")
+        if not np.isfinite(frames).all():
+            raise ValueError("has samples that are NaN or infinite")
+        if rate != SAMPLING_RATE:
+            frames = soxr.resample(frames, rate, SAMPLING_RATE, quality="VHQ")
+        clean = np.ascontiguousarray(frames.T)
+        if len(clean) > 2:
+            raise ValueError(f"has {len(clean)} channels: only mono and stereo are measured")
+        if self.codec == LOSSLESS:
+            return clean, clean
+        try:
+            encoded = degraded_file or encode(clean, SAMPLING_RATE, self.codec, self.kbps)
+            degraded = decode(encoded, clean.shape[1])
+        except av.FFmpegError as error:
+            raise ValueError(f"{self.codec} failed: {error}") from error
+        if degraded.shape != clean.shape:
+            raise ValueError(f"the degraded side has {len(degraded)} channels, the clean one {len(clean)}")
+        return clean, degraded
+
+
+def parse_grid(words: Sequence[str]) -> list[Condition]:
+    """`["mp3:48,64", "lossless"]` to `[("mp3", 48), ("mp3", 64), ("lossless", 0)]`.
+
+    Raises:
+        ValueError: unknown codec, or a bitrate that it has neither for mono nor for stereo.
+    """
+    grid: list[Condition] = []
+    for word in words:
+        codec, _, rates = word.partition(":")
+        if word == LOSSLESS:
+            grid.append((LOSSLESS, 0))
+            continue
+        if codec not in CODECS or not all(rate.isdecimal() for rate in rates.split(",")):
+            raise ValueError(
+                f"{word!r} is no part of a grid: write a codec ({', '.join(CODECS)}) with its bitrates [kbps], such as "
+                f"mp3:48,64, or {LOSSLESS}"
+            )
+        for kbps in map(int, rates.split(",")):
+            try:
+                check_bitrate(codec, kbps, channels=2)
+            except ValueError:
+                check_bitrate(codec, kbps, channels=1)
+            grid.append((codec, kbps))
+    return list(dict.fromkeys(grid))
+
+
+def is_dataset(folder: Path) -> bool:
+    """Whether a folder holds pairs made by `unlossy_training.dataset`."""
+    return any(folder.glob("*.parquet"))
+
+
+def find_recordings(folder: Path, grid: Sequence[Condition]) -> list[Case]:
+    """Every FLAC and WAV file of a folder and its sub-folders at every point of the grid.
+
+    Raises:
+        ValueError: there is none.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not files:
+        raise ValueError(f"{folder} has no {' or '.join(SUFFIXES)} files")
+    return [Case(str(path.relative_to(folder)), codec, kbps, path) for codec, kbps in grid for path in files]
+
+
+def find_pairs(folder: Path) -> list[Case]:
+    """The validation split of a dataset; what is untouched there ("identity") counts as lossless.
+
+    Bitrates become the nearest of MP3's, or the means of VBR files would be as many rows as there are files.
+
+    Raises:
+        ValueError: the dataset has no validation split.
+    """
+    pairs = _validation(folder)
+    cases = []
+    # Not `pairs` itself, which would read all the audio.
+    for row, pair in enumerate(pairs.flatten().select_columns(["clean.path", "codec", "bitrate_kbps"])):
+        codec = pair["codec"] if pair["codec"] in CODECS else LOSSLESS
+        nominal = pair["bitrate_kbps"]
+        kbps = 0 if codec == LOSSLESS else min(MP3_BITRATES, key=lambda rate: abs(rate - nominal))
+        cases.append(Case(pair["clean.path"] or f"row {row}", codec, kbps, folder, row))
+    order = (*CODECS, LOSSLESS)
+    return sorted(cases, key=lambda case: (order.index(case.codec), case.kbps))
+
+
+@functools.cache
+def _validation(folder: Path) -> "datasets.Dataset":
+    import datasets  # comes with the extra `train`, which recordings can do without
+
+    files = sorted(str(path) for path in folder.glob("validation-*.parquet"))
+    if not files:
+        raise ValueError(f"{folder} has no validation-*.parquet; make it with `python -m unlossy_training.dataset`.")
+    return datasets.load_dataset("parquet", data_files=files, split="train")

@@ -1,0 +1,146 @@
+"""One pair of clean and degraded audio: made from a clip with a real encoder, measured, and read back."""
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from unlossy.audio_unlossy import AudioError, AudioReader
+from unlossy.degradation import SAMPLING_RATE, decode
+from unlossy.information import measure_cutoff
+
+from .corpus import is_silent
+from .recipes import draw_recipe
+
+FILE_SUFFIXES = {"mp3": "mp3", "aac": "m4a", "vorbis": "ogg", "opus": "opus"}
+LARGEST_OFFSET = 4096  # [samples] searched on each side
+SHORTEST = SAMPLING_RATE // 2  # [samples]
+
+
+class ClipError(ValueError):
+    """A clip that gives no pair. `kind` is a word or two to count it by; the message names what is wrong."""
+
+    def __init__(self, kind: str, message: str):
+        super().__init__(kind, message)  # both, or it can't be pickled on its way from a worker
+        self.kind, self.message = kind, message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def offset(clean: np.ndarray, degraded: np.ndarray) -> int:
+    """By how many samples `degraded` lags behind `clean`, from the peak of their cross-correlation.
+
+    The cross-spectrum is half whitened, because the bass alone makes too broad a peak.
+
+    Args:
+        clean, degraded (`np.ndarray` of shape `(channels, samples)`): of the same length.
+    """
+    samples = clean.shape[-1]
+    size = 1 << (samples + LARGEST_OFFSET).bit_length()
+    spectra = [np.fft.rfft(audio.sum(axis=0), n=size) for audio in (clean, degraded)]
+    if min(np.abs(spectrum).max() for spectrum in spectra) < 1e-3:  # opposite channels
+        spectra = [np.fft.rfft(audio[0], n=size) for audio in (clean, degraded)]
+    cross = np.conj(spectra[0]) * spectra[1]
+    correlation = np.fft.irfft(cross / np.sqrt(np.abs(cross) + 1e-12))
+    around = np.concatenate([correlation[-LARGEST_OFFSET:], correlation[: LARGEST_OFFSET + 1]])
+    return int(np.argmax(around)) - LARGEST_OFFSET
+
+
+def read_clip(path: Path) -> np.ndarray:
+    """The samples of a clip, of shape `(channels, samples)`.
+
+    Raises:
+        ClipError: unreadable, NaN, lossy, not mono or stereo, not at 44.1 kHz, too short, or mostly silent.
+    """
+    try:
+        with AudioReader(path) as reader:
+            codec, rate, channels = reader.codec, reader.sampling_rate, reader.channels
+            clean = np.concatenate(list(reader.blocks(SAMPLING_RATE)), axis=1)
+    except AudioError as error:
+        raise ClipError("unreadable", str(error)) from error
+    if codec != "flac" and not codec.startswith("pcm"):
+        raise ClipError("lossy", f"{path} is {codec}; clips need to be FLAC or WAV")
+    if rate != SAMPLING_RATE:
+        raise ClipError("wrong rate", f"{path} has {rate} Hz; clips need {SAMPLING_RATE} Hz")
+    if channels > 2:
+        raise ClipError("too many channels", f"{path} has {channels} channels; clips need 1 or 2")
+    if clean.shape[1] < SHORTEST:
+        raise ClipError("too short", f"{path} has {clean.shape[1]} samples; clips need {SHORTEST}")
+    if is_silent(clean):
+        raise ClipError("silent", f"{path} is silent for more than half of its time")
+    return clean
+
+
+def make_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any]:
+    """One row of the dataset, and with it `fingerprint` (of the clean samples), `seconds` and `attribution`.
+
+    Args:
+        clip (`dict`): a row of clips.csv.
+        folder (`Path`): of the clips.
+        seed (`int`): with the file's name it decides on the recipe.
+
+    Raises:
+        ClipError: a clip that `read_clip` refuses, or a pair that isn't aligned.
+    """
+    path = folder / clip["file"]
+    clean = read_clip(path)
+    # The file's name seeds, not its place in the list: a longer list changes nothing for the first clips.
+    recipe = draw_recipe(np.random.default_rng([seed, 3, *path.stem.encode()]), len(clean))
+    mode, seconds = recipe.mode(len(clean)), clean.shape[1] / SAMPLING_RATE
+    original = {"bytes": path.read_bytes(), "path": path.name}
+    compressed, decoded = original, clean
+    bitrate = recipe.bitrate_kbps or 0
+    if recipe.codec != "identity":
+        data = recipe.encode(clean)
+        compressed = {"bytes": data, "path": f"{path.stem}.{FILE_SUFFIXES[recipe.codec]}"}
+        decoded = decode(data, clean.shape[1])
+        bitrate = bitrate or round(len(data) * 8 / 1000 / seconds)
+    lag = offset(clean, decoded)
+    if lag:
+        raise ClipError(
+            f"misaligned {recipe.codec}", f"{path} as {recipe.codec} {bitrate} kbps {mode} is {lag} samples late"
+        )
+    return {
+        "clean": original,
+        "degraded": compressed,
+        "codec": recipe.codec,
+        "bitrate_kbps": bitrate,
+        "mode": mode,
+        "offset_samples": lag,
+        "cutoff_hz": measure_cutoff(decoded, SAMPLING_RATE),
+        **{name: clip.get(name) or "" for name in ("genre", "title", "source", "license", "split", "attribution")},
+        "seconds": seconds,
+        "fingerprint": hashlib.sha256(clean.tobytes() + bytes([len(clean)])).hexdigest(),
+    }
+
+
+def decode_pair(pair: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The samples of a row of the dataset.
+
+    Returns:
+        `tuple`: degraded and clean, `np.ndarray` of shape `(channels, samples)`, float32 at 44.1 kHz, aligned.
+
+    Raises:
+        ValueError: a missing column, a damaged file, another rate, unequal channels, NaN; it names the file.
+    """
+    missing = [name for name in ("clean", "degraded") if not pair.get(name)]
+    if missing:
+        raise ValueError(f"a pair has no {' and no '.join(missing)}; its columns are {', '.join(sorted(pair))}")
+    name = pair["degraded"]["path"]
+    try:
+        frames, rate = soundfile.read(io.BytesIO(pair["clean"]["bytes"]), dtype="float32", always_2d=True)
+        clean = np.ascontiguousarray(frames.T)
+        degraded = decode(pair["degraded"]["bytes"], clean.shape[1])
+    except (AudioError, soundfile.LibsndfileError) as error:
+        raise ValueError(f"the pair {name} is damaged: {error}") from error
+    if rate != SAMPLING_RATE:
+        raise ValueError(f"the pair {name} has {rate} Hz; {SAMPLING_RATE} Hz are needed")
+    if degraded.shape != clean.shape:
+        raise ValueError(f"the pair {name} has {len(degraded)} channels where the clean side has {len(clean)}")
+    if not (np.isfinite(clean).all() and np.isfinite(degraded).all()):
+        raise ValueError(f"the pair {name} has NaN or infinite samples")
+    return degraded, clean
