@@ -53,6 +53,22 @@ def test_every_codec_and_mode_is_aligned(recipe: Recipe) -> None:
         assert pairs.offset(clean, degraded) == 0
 
 
+@pytest.mark.parametrize(("kbps", "expected"), [(48, 0.95), (64, 0.95), (128, 0.95), (192, 0.97), (320, 1.0)])
+def test_level_is_what_lame_turns_down(kbps: int, expected: float) -> None:
+    clean = make_clip(seconds=1.5)
+    degraded = decode(Recipe("mp3", kbps).encode(clean), clean.shape[1])
+    assert pairs.level(clean, degraded) == pytest.approx(expected, abs=0.006)
+
+
+def test_level_is_exact_where_it_can_be_told_and_one_where_not() -> None:
+    clean = make_clip()
+    assert pairs.level(clean, clean) == 1.0
+    assert pairs.level(clean, clean * np.float32(0.5)) == pytest.approx(0.5)
+    noise = np.random.default_rng(0).normal(0, 0.1, clean.shape).astype(np.float32)
+    assert pairs.level(clean, noise) == 1.0
+    assert pairs.level(np.zeros_like(clean), np.zeros_like(clean)) == 1.0
+
+
 @pytest.mark.parametrize("lag", [-1500, -1, 0, 1, 1105])
 def test_offset_finds_the_lag(lag: int) -> None:
     clean = np.random.default_rng(0).normal(0, 0.1, (2, 30_000))

@@ -6,10 +6,10 @@ import numpy as np
 
 from unlossy.degradation import BITRATE_RANGES, SAMPLING_RATE, decode, encode
 
-CODEC_SHARES = {"mp3": 0.62, "aac": 0.10, "vorbis": 0.08, "opus": 0.08, "identity": 0.12}
+CODEC_SHARES = {"mp3": 0.62, "aac": 0.11, "vorbis": 0.09, "opus": 0.09, "identity": 0.09}
 BITRATE_WEIGHTS: dict[str, dict[int, float]] = {  # [kbps]
     "mp3": {
-        24: 3, 32: 10, 40: 6, 48: 12, 56: 6, 64: 16, 80: 8, 96: 14, 112: 5, 128: 12, 160: 3, 192: 3, 256: 1, 320: 1,
+        24: 6, 32: 12, 40: 6, 48: 18, 56: 8, 64: 20, 80: 9, 96: 15, 112: 4, 128: 9, 160: 2, 192: 2, 256: 1, 320: 1,
     },
     "aac": {24: 1, 32: 2, 48: 2, 64: 2, 96: 2, 128: 2, 160: 2, 256: 0.5, 320: 0.5},
     "vorbis": {64: 2, 80: 2, 96: 2, 128: 2, 160: 2, 256: 0.5, 320: 0.5},
