@@ -121,6 +121,22 @@ def test_detail_has_the_power_that_is_missing():
     assert 10 * torch.log10(places.max() / places.min()).item() < 1
 
 
+def test_what_drowns_in_noise_is_turned_down():
+    model = UnlossyModel(UnlossyConfig(hidden_sizes=(8, 8), depths=(1, 1), embedding_size=32)).eval()
+    for linear in model.noise_head.linears:
+        torch.nn.init.constant_(linear.bias, 1.0)  # as much noise as there is of everything
+    time = torch.arange(RATE) / RATE
+    loud, quiet = (level * torch.sin(2 * math.pi * hertz * time) for level, hertz in ((0.1, 5000.0), (0.001, 5100.0)))
+    with torch.no_grad():
+        restored = model((loud + quiet).expand(1, 2, -1), detail=0).audio_values[0, 0]
+    middle = slice(RATE // 4, -RATE // 4)
+    gain = {}
+    for name, tone in (("loud", loud), ("quiet", quiet)):
+        gain[name] = float((restored * tone)[middle].sum() / (tone * tone)[middle].sum())
+    assert gain["loud"] > 0.8
+    assert gain["quiet"] < 0.2
+
+
 def test_small_deficits_are_not_trusted():
     model = UnlossyModel(UnlossyConfig(hidden_sizes=(8, 8), depths=(1, 1), embedding_size=32, detail_threshold=6.0))
     predict_deficit(model, 5)

@@ -23,7 +23,7 @@ DECIBEL = 10 / math.log(10)
 WEIGHTS = {"waveform": 1.0, "zones": 0.5, "envelope": 0.5}
 # Errors this far below the clean signal count as none: what is already good must stay, and a pair without any
 # degradation must not divide by zero.
-WAVEFORM_FLOOR = 10**-2.7
+WAVEFORM_FLOOR = 10**-4.0
 ZONE_FLOOR = 10**-2.5
 # A smaller deficit is none [nepers of energy]: 2.2 dB. Where the codec kept a cell to within some decibels, its error
 # is small too, and noise would be more than the error. This keeps the detail out of what the codec kept.

@@ -30,6 +30,7 @@ from .spectral_unlossy import (
 # [power ratios]; a deficit is counted from there.
 EMPTY = 10**-3
 INAUDIBLE = 10**-7.5
+LEAST_SIGNAL = 0.1  # of a cell's energy: what an empty bin counts as, so that its gain is no matter of chance
 MAX_DEFICIT = 14.0  # [nepers of energy]: 61 dB
 
 
@@ -143,6 +144,8 @@ class UnlossyModel(UnlossyPreTrainedModel):
         if config.residual:
             # For each bin of mid and side in the narrow bands: how much of two earlier and two later frames to add.
             self.neighbour_head = BandHead(config, list(config.band_widths[:-1]), 8, zero_init=True, scale=0.3)
+            # For each cell of mid and side: the codec's noise, relative to the cell's own energy.
+            self.noise_head = BandHead(config, cells, per_unit=2, zero_init=True)
         # For each cell of mid and side: by how much its energy is too low.
         self.detail_head = BandHead(config, cells, per_unit=2, zero_init=True)
         self.post_init()
@@ -305,8 +308,14 @@ class UnlossyModel(UnlossyPreTrainedModel):
             residual, mask = torch.view_as_complex(residual.contiguous()), torch.view_as_complex(torch.tanh(mask))
             assert spectrum is not None
             bins = spectrum[:, :, :-1]
-            base = sloping_base(cell_energy(power(bins), widths), widths)
-            faithful = bins + bins * mask + residual * spread_cells(base.sqrt(), widths)
+            bin_power = power(bins)
+            energy = cell_energy(bin_power, widths)
+            base = sloping_base(energy, widths)
+            # What stands out of the noise is kept, what drowns in it is turned down.
+            noise = spread_cells(energy * self.noise_head(hidden).float().clamp(min=0), widths)
+            signal = bin_power + spread_cells(LEAST_SIGNAL * energy, widths) + 1e-9
+            wiener = signal / (signal + noise)
+            faithful = bins * (wiener + mask) + residual * spread_cells(base.sqrt(), widths)
             # A steady tone has the same value two frames on, but another error: the codec's frames are shorter.
             weights = torch.tanh(self.neighbour_head(hidden).float().unflatten(3, (2, 2, 2)))
             before, after = (torch.view_as_complex(part.contiguous()) for part in weights.unbind(-3))
