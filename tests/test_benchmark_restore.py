@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from unlossy_training import benchmark
+from unlossy_training import benchmark_restore as benchmark
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """Measures the speed and the memory of `unlossy restore`: a whole process, from its start to the written file.
 
-    python -m unlossy_training.benchmark                                       # 5 min for speed; 10 and 60 for memory
-    python -m unlossy_training.benchmark --runs 1 --minutes 0.2 0.2 0.5        # to try it
+    unlossy-train benchmark-restore                                       # 5 min for speed; 10 and 60 for memory
+    unlossy-train benchmark-restore --runs 1 --minutes 0.2 0.2 0.5        # to try it
 
 The files are synthesised stereo at 44.1 kHz as MP3 of 64 kbps, the results FLAC of 24 bits. Linux and macOS only.
 """
@@ -104,7 +104,7 @@ def markdown(figures: dict[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m unlossy_training.benchmark", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="unlossy-train benchmark-restore", description=__doc__.split("\n")[0])
     parser.add_argument("--model", help="Hub id or folder (default: the checkpoint in the package)")
     parser.add_argument("--runs", type=int, default=3, help="of the file for the speed (default: %(default)s)")
     parser.add_argument(
@@ -119,7 +119,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.output:
         options.output.write_text(json.dumps(figures, indent=1) + "\n")
     print(markdown(figures))
-
-
-if __name__ == "__main__":
-    main()

@@ -168,5 +168,5 @@ def _validation(folder: Path) -> "datasets.Dataset":
 
     files = sorted(str(path) for path in folder.glob("validation-*.parquet"))
     if not files:
-        raise ValueError(f"{folder} has no validation-*.parquet; make it with `python -m unlossy_training.dataset`.")
+        raise ValueError(f"{folder} has no validation-*.parquet; make it with `unlossy-train dataset`.")
     return datasets.load_dataset("parquet", data_files=files, split="train")

@@ -1,7 +1,7 @@
 """Pairs of clean and degraded audio as a `datasets` dataset.
 
-    python -m unlossy_training.dataset --clips clips/ --output pairs/
-    python -m unlossy_training.dataset --output pairs/ --push-to-hub me/pairs --private  # or both at once
+    unlossy-train dataset --clips clips/ --output pairs/
+    unlossy-train dataset --output pairs/ --push-to-hub me/pairs --private  # or both at once
     datasets.load_dataset("pairs/")  # splits "train" and "validation"
 
 The clean side is kept losslessly, the degraded side as the compressed file itself: small, real, and decoded on load
@@ -18,7 +18,7 @@ import csv
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -63,9 +63,7 @@ def read_clips(folder: Path) -> list[dict[str, str]]:
     """
     table = folder / "clips.csv"
     if not table.exists():
-        raise ValueError(
-            f"There is no clips.csv in {folder}; make clips with `python -m unlossy_training.corpus clips`."
-        )
+        raise ValueError(f"There is no clips.csv in {folder}; make clips with `unlossy-train corpus`.")
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     if not rows:
@@ -224,16 +222,16 @@ def push_to_hub(folder: Path, repo_id: str, *, private: bool = False) -> str:
     return str(url)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="unlossy_training.dataset", description="Encode clips into training pairs.")
-    parser.add_argument("--clips", type=Path, help="folder made by `unlossy_training.corpus clips`")
+    parser = argparse.ArgumentParser(prog="unlossy-train dataset", description="Encode clips into training pairs.")
+    parser.add_argument("--clips", type=Path, help="folder made by `unlossy-train corpus`")
     parser.add_argument("--output", type=Path, required=True, help="folder to write to; without --clips, to upload")
     parser.add_argument("--push-to-hub", metavar="ID", help="upload the dataset to this repository")
     parser.add_argument("--private", action="store_true", help="make that repository private if it is new")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if not (options.clips or options.push_to_hub):
         parser.error("give --clips to build a dataset, --push-to-hub to upload one, or both")
     disable_progress_bar()
@@ -245,7 +243,3 @@ def main() -> None:
             print(push_to_hub(options.output, options.push_to_hub, private=options.private))
     except (ValueError, OSError, BrokenProcessPool, HfHubHTTPError) as error:
         parser.exit(1, f"{error}\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,9 +1,9 @@
 """Measures a restorer on recordings that it has never seen: input, restored and the difference.
 
-    python -m unlossy_training.evaluate FOLDER                       # MP3 at 48 and 64 kbps, and untouched originals
-    python -m unlossy_training.evaluate FOLDER --model CHECKPOINT --grid mp3:24,32,48,64,96,192 opus:32,64 lossless \
+    unlossy-train evaluate FOLDER                       # MP3 at 48 and 64 kbps, and untouched originals
+    unlossy-train evaluate FOLDER --model CHECKPOINT --grid mp3:24,32,48,64,96,192 opus:32,64 lossless \
         --baselines --output results.json --plots plots/
-    python -m unlossy_training.evaluate PAIRS                        # the validation split of a dataset, as it is
+    unlossy-train evaluate PAIRS                        # the validation split of a dataset, as it is
 
 Every recording is encoded by the real encoder, decoded, restored at `detail` 0 and 1, and compared with itself. Figures
 are kept for each clip: what was measured once is not measured again, and a new checkpoint costs only its own share.
@@ -69,10 +69,10 @@ def _safely(function: Any, case: Case, setup: Setup) -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m unlossy_training.evaluate", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="unlossy-train evaluate", description=__doc__.split("\n")[0])
     parser.add_argument(
         "folder", type=Path,
-        help="FLAC and WAV files, searched recursively, or pairs made by unlossy_training.dataset",
+        help="FLAC and WAV files, searched recursively, or pairs made by `unlossy-train dataset`",
     )  # fmt: skip
     parser.add_argument("--model", help="Hub id or folder (default: the checkpoint in the package)")
     parser.add_argument(
@@ -129,7 +129,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from . import plots
 
         plots.plot_all(options.plots, summary, rows, cases, setup)
-
-
-if __name__ == "__main__":
-    main()

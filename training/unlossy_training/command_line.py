@@ -1,0 +1,61 @@
+"""`unlossy-train COMMAND …`: from music to a measured checkpoint.
+
+Each command is a module with a `main` of its own, imported only when it is asked for: help and usage errors answer at
+once. On several devices the same commands run under `accelerate launch -m unlossy_training` or
+`torchrun -m unlossy_training`.
+"""
+
+import importlib
+import importlib.metadata
+import signal
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "corpus": "build the open corpus: clips of clean music, singing and speech",
+    "dataset": "encode clips into pairs of degraded and clean audio",
+    "fit": "train on pairs",
+    "evaluate": "measure a checkpoint on recordings or pairs",
+    "benchmark-fit": "measure the speed of training",
+    "benchmark-restore": "measure the speed and memory of restoring",
+}
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  {name:{width}}{what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        ["usage: unlossy-train [--version] COMMAND …", "", *lines, "", "`unlossy-train COMMAND --help` says more."]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Returns:
+        the exit code: 0 all done, 1 failed, 2 wrong usage (argparse ends with it by itself), 130 interrupted.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    name = arguments[0] if arguments else "--help"
+    if name in ("-h", "--help"):
+        print(_help())
+        return 0 if arguments else 2
+    if name == "--version":
+        print(f"unlossy-train {importlib.metadata.version('unlossy')}")
+        return 0
+    if name not in COMMANDS:
+        print(f"unlossy-train: {name!r} is no command; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        module = importlib.import_module(f"unlossy_training.{name.replace('-', '_')}")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0].startswith("unlossy"):
+            raise
+        extras = "pip install 'unlossy[train,eval]'"
+        print(f"unlossy-train {name} needs {error.name}, which comes with {extras}", file=sys.stderr)
+        return 1
+    try:
+        module.main(arguments[1:])
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+    return 0
