@@ -120,8 +120,8 @@ def examine(path: Path, shortest: float = SHORTEST) -> None:
     """Read a file from beginning to end, and see whether it can be trained on.
 
     Raises:
-        UnusableError: lossy, unreadable or truncated, below 44.1 kHz, neither mono nor stereo, shorter than `shortest` [s],
-            with NaN or infinite samples, or silent.
+        UnusableError: lossy, unreadable or truncated, below 44.1 kHz, more than two channels, shorter than `shortest`
+            [s], with NaN or infinite samples, or silent.
     """
     if path.suffix.lower() in LOSSY_SUFFIXES:
         raise UnusableError("lossy", f"{path} is a lossy format; lossless audio is needed")
