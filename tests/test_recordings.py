@@ -29,6 +29,9 @@ def test_unusable_files(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "music.mp3", noise(3), RATE)
     (tmp_path / "text.wav").write_text("no audio")
     (tmp_path / "empty.flac").touch()
+    soundfile.write(tmp_path / "whole.flac", noise(3), RATE)
+    (tmp_path / "cut.flac").write_bytes((tmp_path / "whole.flac").read_bytes()[:150_000])
+    (tmp_path / "whole.flac").unlink()
     kinds = {
         "nan.wav": "not finite",
         "silent.flac": "silent",
@@ -39,6 +42,7 @@ def test_unusable_files(tmp_path: Path) -> None:
         "music.mp3": "lossy",
         "text.wav": "unreadable",
         "empty.flac": "unreadable",
+        "cut.flac": "unreadable",
     }
     assert {one.path.name for one in find_recordings("real", tmp_path)} == set(kinds)
     for name, kind in kinds.items():

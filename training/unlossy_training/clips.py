@@ -42,11 +42,7 @@ def make_render(number: int, materials: Materials, work: Path) -> dict[str, Any]
     shares = np.array([soundfont.share for soundfont in materials.soundfonts])
     soundfont = materials.soundfonts[int(rng.choice(len(shares), p=shares / shares.sum()))]
     try:
-        score = piece.midi(work / "scores")
-    except (ValueError, EOFError, LookupError) as error:  # mido's for damaged files
-        return {"number": number, "skipped": "unreadable score", "reason": f"{piece.origin}: {error}"}
-    try:
-        arrangement = vary(score, RENDER_SECONDS, rng)
+        arrangement = vary(piece.midi(work / "scores"), RENDER_SECONDS, rng)
         reverb, chorus = bool(rng.random() < 0.6), bool(rng.random() < 0.4)
         audio = synthesize(arrangement, soundfont.path, RENDER_SECONDS, reverb=reverb, chorus=chorus)
     except ValueError as error:

@@ -89,9 +89,9 @@ def build(output: Path, request: Request, *, hours: float, workers: int = 1) -> 
         ValueError: see `gather` and `begin`; or not a single clip could be made.
         OSError: the disk is full, for instance; the same call goes on from there.
     """
+    if not CLIP_SECONDS / 3600 <= hours < 1e6:  # false for NaN, too
+        raise ValueError(f"{hours:g} hours are less than a clip of {CLIP_SECONDS:g} s, or more than there is time for.")
     count = round(hours * 3600 / CLIP_SECONDS)
-    if count < 1:
-        raise ValueError(f"--hours {hours:g} is less than a clip of {CLIP_SECONDS:g} s.")
     materials, remarks = gather(request)
     work = begin(output, describe(request, materials), hours)
     for remark in remarks:
@@ -159,7 +159,7 @@ def parse_scores(materials: Materials, renders: Sequence[int], work: Path, worke
 
 def parse_score(piece: Piece, cache: Path) -> None:
     """`Piece.midi` for its cache; what is wrong with a piece is told by each of its renders."""
-    with contextlib.suppress(ValueError, EOFError, LookupError):
+    with contextlib.suppress(ValueError):
         piece.midi(cache)
 
 
@@ -173,11 +173,12 @@ def go_on(work: Any, needed: Sequence[int], journal: Journal, folder: Path, work
 
 def summarize(rows: Sequence[dict[str, Any]], bad: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Clips counted by source, split and licence, and what was left out."""
+    bad = list(dict.fromkeys(bad))  # every render of a damaged score has the same to say
     summary: dict[str, Any] = {"clips": len(rows), "hours": round(len(rows) * CLIP_SECONDS / 3600, 4)}
     for name in ("source", "split", "license"):
         summary[name] = dict(Counter(row[name] for row in rows).most_common())
     summary["skipped"] = dict(Counter(kind for kind, _ in bad).most_common())
-    summary["reasons"] = list(dict.fromkeys(reason for _, reason in bad))
+    summary["reasons"] = [reason for _, reason in bad]
     return summary
 
 

@@ -64,7 +64,7 @@ def read_clips(folder: Path) -> list[dict[str, str]]:
     table = folder / "clips.csv"
     if not table.exists():
         raise ValueError(
-            f"There is no clips.csv in {folder}; make clips with `python -m unlossy_training.corpus clips`."
+            f"There is no clips.csv in {folder}; make clips, or go on with it, with `unlossy-train corpus`."
         )
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -227,7 +227,7 @@ def push_to_hub(folder: Path, repo_id: str, *, private: bool = False) -> str:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="unlossy_training.dataset", description="Encode clips into training pairs.")
-    parser.add_argument("--clips", type=Path, help="folder made by `unlossy_training.corpus clips`")
+    parser.add_argument("--clips", type=Path, help="folder made by `unlossy-train corpus`")
     parser.add_argument("--output", type=Path, required=True, help="folder to write to; without --clips, to upload")
     parser.add_argument("--push-to-hub", metavar="ID", help="upload the dataset to this repository")
     parser.add_argument("--private", action="store_true", help="make that repository private if it is new")

@@ -62,12 +62,12 @@ class Piece:
         """The notes; a score that takes long to parse is kept as MIDI in the folder `cache`.
 
         Raises:
-            ValueError, EOFError, OSError, KeyError, IndexError: a damaged file (mido's errors), or not to be parsed.
+            ValueError: the file is damaged, or can't be parsed.
         """
         if self.file is None:
             return compose(self.seed)
         if self.file.suffix.lower() in SUFFIXES:
-            return mido.MidiFile(self.file, clip=True)
+            return read_midi(self.file)
         kept = cache / f"{hashlib.sha256(str(self.origin).encode()).hexdigest()[:16]}.mid"
         if not kept.exists():
             data = io.BytesIO()
@@ -194,6 +194,21 @@ def composed_pieces(count: int, seed: int) -> list[Piece]:
         )
         for number in range(count)
     ]
+
+
+def read_midi(path: Path) -> mido.MidiFile:
+    """Read a MIDI file.
+
+    Raises:
+        ValueError: it is damaged, or of a kind that can't be played: independent tracks, or SMPTE time.
+    """
+    try:
+        piece = mido.MidiFile(path, clip=True)
+    except Exception as error:  # OSError, EOFError, LookupError and others, as it comes
+        raise ValueError(f"{path.name} is no MIDI file, or damaged: {error!r}") from error
+    if piece.type == 2 or piece.ticks_per_beat <= 0:
+        raise ValueError(f"{path.name} has independent tracks, or no beats (SMPTE time)")
+    return piece
 
 
 def convert(path: Path) -> mido.MidiFile:
