@@ -244,6 +244,8 @@ def test_places(tmp_path: Path) -> None:
     for text, message in (("nowhere", "no 'nowhere'"), (f"{tmp_path}@-1", "'-1'"), (f"{tmp_path}@x", "'x'")):
         with pytest.raises(argparse.ArgumentTypeError, match=message):
             parse(text)
+    options = corpus.build_parser().parse_args(["--output", "a", "--exclude", "b", "c*", "--exclude", "d"])
+    assert options.exclude == ["b", "c*", "d"]
     with pytest.raises(argparse.ArgumentTypeError, match="unknown source 'remix'"):
         materials.parse_source(f"remix={tmp_path}")
 

@@ -233,7 +233,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="General MIDI soundfonts beside those of Debian's packages; repeatable",
     )  # fmt: skip
     parser.add_argument(
-        "--exclude", nargs="+", default=[], metavar="NAME",
+        "--exclude", nargs="+",
+        action="extend", default=[], metavar="NAME",
         help="names of files, or patterns of names (loop_*), to leave out, such as those that you evaluate with",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="another one gives another corpus (default 0)")
