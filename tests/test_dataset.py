@@ -133,7 +133,7 @@ def test_an_interrupted_build_leaves_nothing(folder: Path, tmp_path: Path, monke
 
 def test_errors_name_the_way_out(tmp_path: Path) -> None:
     clips = tmp_path / "clips"
-    with pytest.raises(ValueError, match=r"no clips\.csv .*corpus clips"):
+    with pytest.raises(ValueError, match=r"no clips\.csv .*unlossy-train corpus"):
         dataset.build(tmp_path, tmp_path / "pairs")
     rows = write_clips(clips, 1, rate=48_000)
     with pytest.raises(ValueError, match=r"no pairs: .*000000\.flac has 48000 Hz; clips need 44100 Hz"):

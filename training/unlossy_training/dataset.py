@@ -63,7 +63,9 @@ def read_clips(folder: Path) -> list[dict[str, str]]:
     """
     table = folder / "clips.csv"
     if not table.exists():
-        raise ValueError(f"There is no clips.csv in {folder}; make clips with `unlossy-train corpus`.")
+        raise ValueError(
+            f"There is no clips.csv in {folder}; make clips, or go on with it, with `unlossy-train corpus`."
+        )
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     if not rows:

@@ -14,16 +14,9 @@ import mido
 import numpy as np
 
 from unlossy.degradation import encode
-from unlossy_training.corpus import (
-    DRUMS,
-    SAMPLING_RATE,
-    Event,
-    find_soundfonts,
-    groove,
-    midi_file,
-    synthesize,
-    write_flac,
-)
+from unlossy_training.arranging import DRUMS, Event, groove, midi_file
+from unlossy_training.recordings import SAMPLING_RATE, write_flac
+from unlossy_training.synthesis import find_soundfonts, synthesize
 
 NAME = "canon"
 SECONDS = 10.0
@@ -77,7 +70,7 @@ def make_example(output: Path) -> tuple[Path, Path]:
     Raises:
         ValueError: FluidSynth or its soundfonts are missing.
     """
-    audio = synthesize(score(), find_soundfonts()[0], SECONDS, chorus=False)
+    audio = synthesize(score(), find_soundfonts()[0].path, SECONDS, chorus=False)
     fade = np.minimum(1.0, np.arange(audio.shape[1])[::-1] / (0.3 * SAMPLING_RATE))
     audio = (audio * fade / np.abs(audio).max() * 10 ** (-1.5 / 20)).astype(np.float32)
     output.mkdir(parents=True, exist_ok=True)

@@ -12,8 +12,8 @@ from unlossy.audio_unlossy import AudioError, AudioReader
 from unlossy.degradation import SAMPLING_RATE, decode
 from unlossy.information import measure_cutoff
 
-from .corpus import is_silent
 from .recipes import draw_recipe
+from .recordings import is_silent
 
 FILE_SUFFIXES = {"mp3": "mp3", "aac": "m4a", "vorbis": "ogg", "opus": "opus"}
 LARGEST_OFFSET = 4096  # [samples] searched on each side

@@ -1,0 +1,245 @@
+"""Recordings to train on: finding and describing them, telling the unusable from the usable, grouping and cutting them.
+
+A folder of recordings may hold a table SOURCES.csv (or lie somewhere below one) with the columns `file`, `license` and,
+where known, `genre`, `attribution` and `origin`. Arrays are float32 of shape `(channels, samples)`, full scale ±1.
+"""
+
+import csv
+import io
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+SAMPLING_RATE = 44_100  # [Hz]
+SOURCES = ("real", "singing", "speech", "solo", "rendered")
+SUFFIXES = {".flac", ".wav", ".aif", ".aiff", ".aifc", ".au", ".caf", ".rf64", ".w64"}
+LOSSY_SUFFIXES = {".aac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wma"}
+LOSSLESS_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ALAC_")
+SHORTEST = 2.0  # [s] a clip of 4 s would be silent for more than half of its time
+SILENCE = -55.0  # [dBFS]
+ROLL_OFF = 18_000  # [Hz] where resampling begins to fade, down to nothing at half the sampling rate
+VALIDATION_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One audio file to cut clips from."""
+
+    path: Path
+    source: str  # one of SOURCES
+    title: str
+    license: str
+    group: str  # files of one group never stand on both sides of the split
+    genre: str = ""
+    attribution: str = ""
+    origin: str = ""
+    weight: float = 1.0  # how often it is drawn, compared with others
+
+
+class UnusableError(ValueError):
+    """A file that can't be trained on. `kind` is a word or two to count it by; the message names file and reason."""
+
+    def __init__(self, kind: str, message: str):
+        super().__init__(kind, message)  # both, or it can't be pickled on its way from a worker
+        self.kind, self.message = kind, message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def group_of(title: str) -> str:
+    """The composition or recording that a file belongs to: parts and variations of one thing share a group."""
+    name = re.sub(r"^(th|fd)_", "", title.lower())
+    if name.startswith("vctk"):
+        return "vctk"  # the file names don't tell the speakers apart
+    name = re.sub(r"[ _(]+[a-z]+[ _]remix.*", "", name)  # "Faith (love remix)" is the composition "Faith"
+    return re.sub(r"[^a-z0-9]+", "", re.sub(r"(_?\d+|_[a-e])$", "", name))
+
+
+def read_sources(folder: Path) -> dict[Path, dict[str, str]]:
+    """Rows by file of the nearest SOURCES.csv, here or above.
+
+    Raises:
+        ValueError: it lacks a column.
+    """
+    folder = folder.resolve()
+    for parent in (folder, *folder.parents):
+        table = parent / "SOURCES.csv"
+        if table.exists():
+            with table.open(newline="") as file:
+                rows = csv.DictReader(file)
+                missing = {"file", "license"} - set(rows.fieldnames or ())
+                if missing:
+                    raise ValueError(f"{table} has no column {' and no column '.join(sorted(missing))}.")
+                return {parent / row["file"]: row for row in rows}
+    return {}
+
+
+def find_recordings(source: str, folder: Path, license: str = "", weight: float = 1.0) -> list[Recording]:
+    """The audio files of a folder, described by the nearest SOURCES.csv; good ones and bad ones, see `examine`.
+
+    Args:
+        source (`str`): what they are, see `Recording`.
+        license (`str`, *optional*): of the files that no table describes; "unknown" if not given.
+
+    Raises:
+        ValueError: a folder without audio files.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES | LOSSY_SUFFIXES)
+    if not paths:
+        raise ValueError(f"There are no audio files in {folder}.")
+    described: dict[Path, dict[str, str]] = {}
+    for parent in {path.parent for path in paths}:
+        described |= read_sources(parent)
+    recordings = []
+    for path in paths:
+        row = described.get(path.resolve(), {})
+        recordings.append(
+            Recording(
+                path=path,
+                source=source,
+                title=path.stem,
+                license=row.get("license") or license or "unknown",
+                group=group_of(path.stem),
+                genre=row.get("genre") or "",
+                attribution=row.get("attribution") or "",
+                origin=row.get("origin") or f"{folder.resolve().name}/{path.relative_to(folder).as_posix()}",
+                weight=weight,
+            )
+        )
+    return recordings
+
+
+def examine(path: Path, shortest: float = SHORTEST) -> None:
+    """Read a file from beginning to end, and see whether it can be trained on.
+
+    Raises:
+        UnusableError: lossy, unreadable or truncated, below 44.1 kHz, more than two channels, shorter than `shortest`
+            [s], with NaN or infinite samples, or silent.
+    """
+    if path.suffix.lower() in LOSSY_SUFFIXES:
+        raise UnusableError("lossy", f"{path} is a lossy format; lossless audio is needed")
+    peak, read = 0.0, 0
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate, channels, frames = file.samplerate, file.channels, file.frames
+            if not file.subtype.startswith(LOSSLESS_SUBTYPES):
+                raise UnusableError("lossy", f"{path} is {file.subtype}; lossless audio is needed")
+            if rate < SAMPLING_RATE:
+                raise UnusableError("rate too low", f"{path} has {rate} Hz; {SAMPLING_RATE} Hz or more are needed")
+            if channels > 2:
+                raise UnusableError("too many channels", f"{path} has {channels} channels; 1 or 2 are needed")
+            if frames < shortest * rate:
+                raise UnusableError("too short", f"{path} has {frames / rate:.2f} s; {shortest} s or more are needed")
+            for block in file.blocks(10 * rate, dtype="float32"):
+                if not np.isfinite(block).all():
+                    raise UnusableError("not finite", f"{path} has samples that are NaN or infinite")
+                peak, read = max(peak, float(np.abs(block).max(initial=0.0))), read + len(block)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise UnusableError("unreadable", f"{path} can't be read: {error}") from error
+    if read < frames:
+        raise UnusableError("unreadable", f"{path} breaks off after {read / rate:.2f} of {frames / rate:.2f} s")
+    if peak < 10 ** (SILENCE / 20):
+        raise UnusableError("silent", f"{path} is silent")
+
+
+def validation_groups(items: Sequence[tuple[str, str]], seed: int) -> set[str]:
+    """Groups to hold back for validation: per source at least one, and about a twentieth of its items.
+
+    Args:
+        items (of `tuple`): source and group of every recording or score.
+    """
+    rng = np.random.default_rng([seed, 1])
+    held: set[str] = set()
+    for source in sorted({source for source, _ in items}):
+        counts: dict[str, int] = {}
+        for other, group in items:
+            if other == source:
+                counts[group] = counts.get(group, 0) + 1
+        if len(counts) < 2:
+            continue  # a single group is needed for training
+        wanted = max(1.0, VALIDATION_SHARE * sum(counts.values()))
+        taken = sum(count for group, count in counts.items() if group in held)
+        # A group with a large part of a source's files would leave too little to train on.
+        fitting = [group for group in sorted(counts) if counts[group] <= 0.2 * sum(counts.values())]
+        for group in rng.permutation(fitting or [min(counts, key=lambda name: counts[name])]):
+            if taken >= wanted:
+                break
+            if group not in held:
+                held.add(str(group))
+                taken += counts[group]
+    return held
+
+
+def cut(path: Path, frames: int, rng: np.random.Generator) -> np.ndarray:
+    """A random cut of shape `(2, frames)` at 44.1 kHz, dual mono for a mono file, padded with silence if too short."""
+    with soundfile.SoundFile(path) as file:
+        rate = file.samplerate
+        needed = -(-frames * rate // SAMPLING_RATE)
+        start = int(rng.integers(max(1, file.frames - needed + 1)))
+        margin = 0 if rate == SAMPLING_RATE else rate // 20  # for the resampler to start and end in
+        first = max(0, start - margin)
+        file.seek(first)
+        audio = file.read(start - first + needed + margin, dtype="float32", always_2d=True).T
+    if rate != SAMPLING_RATE:
+        audio = resample(audio, rate)[:, round((start - first) * SAMPLING_RATE / rate) :]
+    audio = np.repeat(audio, 2, axis=0) if len(audio) == 1 else audio
+    audio = audio[:, :frames]
+    return np.pad(audio, ((0, 0), (0, frames - audio.shape[1])))
+
+
+def resample(audio: np.ndarray, rate: int) -> np.ndarray:
+    """Resample from `rate` [Hz] to 44.1 kHz with a gentle edge: a raised cosine from 18 to 22.05 kHz.
+
+    A resampler's own steep edge (soxr's lies near 21.3 kHz) would be in every such clip, and a model would learn it. So
+    soxr goes to twice the rate, where its edge is far above the band or above the recording's own, and from there
+    every second sample is taken after the gentle filter.
+    """
+    doubled = soxr.resample(np.ascontiguousarray(audio.T), rate, 2 * SAMPLING_RATE, quality="VHQ").T
+    samples = -(-doubled.shape[1] // 2)
+    doubled = np.pad(doubled, ((0, 0), (0, 2 * (samples + 256) - doubled.shape[1])))  # the filter's end wraps around
+    spectrum = np.fft.rfft(doubled)[:, : (samples + 256) // 2 + 1]
+    frequencies = np.fft.rfftfreq(samples + 256, 1 / SAMPLING_RATE)
+    fading = np.clip((frequencies - ROLL_OFF) / (SAMPLING_RATE / 2 - ROLL_OFF), 0, 1)
+    spectrum = spectrum * (0.25 * (1 + np.cos(np.pi * fading)))  # half, since half as many samples make the sum
+    return np.fft.irfft(spectrum, n=samples + 256)[:, :samples].astype(np.float32)
+
+
+def is_silent(audio: np.ndarray) -> bool:
+    """Whether less than half of the 0.1 s frames is within 45 dB of the loudest, or all is near nothing."""
+    frames = audio[:, : audio.shape[1] // 4410 * 4410].reshape(-1, audio.shape[1] // 4410, 4410)
+    levels = np.sqrt(np.mean(frames**2, axis=(0, 2)))
+    return bool(levels.max() < 10 ** (SILENCE / 20) or np.mean(levels > levels.max() * 10 ** (-45 / 20)) < 0.5)
+
+
+def write_flac(path: Path, audio: np.ndarray) -> None:
+    """Write `(channels, samples)` as 16-bit FLAC, 44.1 kHz; the file gets its name when it is whole.
+
+    Raises:
+        OSError: the disk is full, for instance.
+    """
+    data = io.BytesIO()  # libsndfile itself would not say that a disk is full
+    soundfile.write(data, audio.T, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
+    write_whole(path, data.getvalue())
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file under another name, and give it its own when it is whole."""
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        unfinished.write_bytes(data)
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def joined(values: Iterable[str]) -> str:
+    """Licences, titles, attributions … of what a clip is made of, each once, as one cell of a table."""
+    return " + ".join(dict.fromkeys(part for value in values for part in value.split(" + ") if part))
