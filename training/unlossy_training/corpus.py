@@ -264,7 +264,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         words = ", ".join(f"{key} {count}" for key, count in value.items()) if isinstance(value, dict) else value
         print(f"{name}: {words or 'nothing'}")
     print(f"reasons and all counts: {options.output / 'summary.json'}")
-
-
-if __name__ == "__main__":
-    main()
