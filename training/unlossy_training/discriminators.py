@@ -39,9 +39,7 @@ class SpectralDiscriminator(nn.Module):
         self.window = window
         self.layers = nn.ModuleList([weight_norm(nn.Conv2d(4, width, (3, 9), padding=(1, 4)))])
         for dilation in (1, 2, 4):
-            convolution = nn.Conv2d(
-                width, width, (3, 9), stride=(1, 2), dilation=(dilation, 1), padding=(dilation, 4)
-            )
+            convolution = nn.Conv2d(width, width, (3, 9), stride=(1, 2), dilation=(dilation, 1), padding=(dilation, 4))
             self.layers.append(weight_norm(convolution))
         self.layers.append(weight_norm(nn.Conv2d(width, width, (3, 3), padding=1)))
         self.verdict = weight_norm(nn.Conv2d(width, 1, (3, 3), padding=1))
@@ -67,7 +65,12 @@ class SpectralDiscriminator(nn.Module):
             channels = to_mid_side(audio.float())  # (B, 2, N)
             window = torch.hann_window(self.window, device=audio.device)
             spectrum = torch.stft(
-                channels.flatten(0, 1), self.window, self.window // 4, window=window, pad_mode="constant", return_complex=True
+                channels.flatten(0, 1),
+                self.window,
+                self.window // 4,
+                window=window,
+                pad_mode="constant",
+                return_complex=True,
             )
             parts = torch.view_as_real(spectrum * (4 / self.window)).unflatten(0, (-1, 2))  # (B, 2, F, T, 2)
             power = parts.square().sum(-1, keepdim=True)

@@ -30,8 +30,10 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import send_to_device, set_seed
+from datasets import disable_progress_bars
 from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
+from transformers.utils.logging import disable_progress_bar
 
 from unlossy import UnlossyConfig, UnlossyFeatureExtractor, UnlossyModel
 
@@ -109,7 +111,7 @@ def prepare(
     """Model and data of a configuration.
 
     Args:
-        fresh (`bool`): no state will be loaded afterwards, so that a new model's first layer must be fitted to the data.
+        fresh (`bool`): no state will be loaded afterwards: a new model's first layer must be fitted to the data.
     """
     if config.from_checkpoint:
         model = UnlossyModel.from_pretrained(config.from_checkpoint)
@@ -306,10 +308,10 @@ class Run:
         """A line of log.jsonl, and points on the tracker's curves."""
         self.accelerator.log(line, step=self.progress.step)
         if self.accelerator.is_main_process:
-            rounded = {"step": self.progress.step} | {name: float(f"{value:.7g}") for name, value in line.items()}
+            exact, short = ({name: float(f"{value:.{n}g}") for name, value in line.items()} for n in (7, 4))
             with (self.output / "log.jsonl").open("a") as log:
-                log.write(json.dumps(rounded) + "\n")
-            print(json.dumps({name: float(f"{value:.4g}") for name, value in rounded.items()}), flush=True)
+                log.write(json.dumps({"step": self.progress.step} | exact) + "\n")
+            print(json.dumps({"step": self.progress.step} | short), flush=True)
 
     def report(self, interrupted: bool) -> None:
         ending = "interrupted, its state is saved: the same command goes on" if interrupted else "done"
@@ -345,6 +347,9 @@ def _noting_signals() -> Iterator[list[int]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     config = parse(arguments)
+    # They would come with every checkpoint, between the lines of the log.
+    disable_progress_bar()
+    disable_progress_bars()
     try:
         fit(config)
     except (ValueError, OSError, FloatingPointError, StrictDataclassError) as error:

@@ -143,9 +143,7 @@ class Segments(_SegmentSource):
 
     def __getitem__(self, index: int) -> Item:
         random = np.random.default_rng((self.seed, index))
-        return self._first_usable(
-            (self.pairs[int(random.integers(len(self.pairs)))] for _ in range(ATTEMPTS)), random
-        )
+        return self._first_usable((self.pairs[int(random.integers(len(self.pairs)))] for _ in range(ATTEMPTS)), random)
 
     def keys(self, start: int, batch_size: int, process: int = 0, processes: int = 1) -> Iterator[list[int]]:
         """The indices of each batch of a process, from a position in the whole run on."""

@@ -1,7 +1,7 @@
 """Shows a run in TensorBoard or Trackio: curves, clips to listen to, and their spectrograms.
 
-    tensorboard --logdir checkpoint/tracking        # --tracker tensorboard
-    trackio show                                    # --tracker trackio
+tensorboard --logdir checkpoint/tracking        # --tracker tensorboard
+trackio show                                    # --tracker trackio
 """
 
 import importlib.util
@@ -32,7 +32,9 @@ def check_tracker(name: str) -> None:
 def start(accelerator: Accelerator, config: FitConfig, step: int) -> None:
     """Begin, or go on after a step: what a killed run has shown beyond it is taken back where the tracker can."""
     options = {"tensorboard": {"purge_step": step + 1}, "trackio": {"name": Path(config.output).name}}
-    fields = {name: value if isinstance(value, int | float | str) else str(value) for name, value in asdict(config).items()}
+    fields = {
+        name: value if isinstance(value, int | float | str) else str(value) for name, value in asdict(config).items()
+    }
     kept = {config.tracker: options[config.tracker]} if config.tracker in options else {}
     accelerator.init_trackers("unlossy", config=fields, init_kwargs=kept)
 
@@ -64,7 +66,9 @@ def _for_trackio(number: int, versions: dict[str, np.ndarray], picture: np.ndarr
 
     # As int16, or Trackio brings every clip to full scale.
     values: dict[str, Any] = {
-        f"clip {number}/{name}": trackio.Audio((audio.T.clip(-1, 1) * 32767).astype(np.int16), sample_rate=SAMPLING_RATE)
+        f"clip {number}/{name}": trackio.Audio(
+            (audio.T.clip(-1, 1) * 32767).astype(np.int16), sample_rate=SAMPLING_RATE
+        )
         for name, audio in versions.items()
     }
     if picture is not None:
