@@ -35,17 +35,15 @@ from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
 from transformers.utils.logging import disable_progress_bar
 
-from unlossy import UnlossyConfig, UnlossyFeatureExtractor, UnlossyModel
+from unlossy import UnlossyFeatureExtractor
 
 from . import tracking
 from .checkpointing import Progress, cut_log, newest_state, publish, read_progress, save_state
-from .discriminators import SpectralDiscriminators
 from .fit_config import FitConfig, parse
-from .learning import Learner, NotFiniteError, normalise_bands
+from .learning import OPTIMIZER, Learner, NotFiniteError, prepare
 from .segments import Batch, Segments, StreamedSegments, batches, load_pairs
 from .validating import Figures, Validation
 
-OPTIMIZER = "discriminator_optimizer.pt"
 LARGEST_LOSS_DB = 0.1  # of SI-SDR at detail 0 that stage B may cost [dB]
 # Of the pairs that may be unusable, once as many have failed as can't be chance.
 LARGEST_FAILING_SHARE, FEWEST_FAILURES = 0.1, 10
@@ -105,36 +103,6 @@ def fit(config: FitConfig) -> None:
     accelerator.end_training()
 
 
-def prepare(
-    accelerator: Accelerator, config: FitConfig, pairs: Any, *, fresh: bool = True
-) -> tuple[Learner, Segments | StreamedSegments]:
-    """Model and data of a configuration.
-
-    Args:
-        fresh (`bool`): no state will be loaded afterwards: a new model's first layer must be fitted to the data.
-    """
-    if config.from_checkpoint:
-        model = UnlossyModel.from_pretrained(config.from_checkpoint)
-    else:
-        model = UnlossyModel(UnlossyConfig(**config.model))
-    kind = StreamedSegments if config.streaming else Segments
-    length = round(config.segment_seconds * model.config.sampling_rate)
-    segments = kind(pairs, length, config.seed, restore=model.config.residual)
-    if fresh and not config.from_checkpoint:
-        normalise_bands(model, next(batches(segments, batch_size=64))["input_values"])
-    discriminator = None
-    if config.adversarial and config.discriminator_checkpoint:
-        discriminator = SpectralDiscriminators.load(config.discriminator_checkpoint)
-    elif config.adversarial:
-        discriminator = SpectralDiscriminators(config.discriminator_width)
-    learner = Learner(accelerator, model, config, discriminator)
-    if fresh and discriminator is not None and config.discriminator_checkpoint:
-        earlier = Path(config.discriminator_checkpoint, OPTIMIZER)
-        if earlier.exists():
-            learner.discriminator_optimizer.load_state_dict(torch.load(earlier, weights_only=True))
-    return learner, segments
-
-
 class Run:
     """The loop, and what it keeps count of."""
 
@@ -166,16 +134,21 @@ class Run:
         if config.adversarial and progress.baseline_si_sdr is None:
             self.validate()  # what the rule compares with
         sums, since, waited = defaultdict(float), time.monotonic(), 0.0
-        new_failures = 0
+        new_failures, begun_at = 0, progress.step
         with _noting_signals() as signals:
             while True:
-                # Evaluate: whether the budget is spent, and by the main process's clock, or some would go on alone.
+                # Whether the budget is spent, and by the main process's clock, or some would go on alone.
                 spent, interrupted, failures = self.agree(bool(signals), new_failures)
                 progress.failures += failures
                 new_failures = 0
                 self.refuse_bad_data()
                 if spent >= 1 or interrupted:
                     break
+                # After the last step it is saved below, with the validation that belongs to it.
+                if progress.step % config.save_every == 0 and progress.step > begun_at:
+                    aside = time.monotonic()
+                    self.save()
+                    since += time.monotonic() - aside  # not training's
 
                 # Step.
                 before = time.monotonic()
@@ -201,13 +174,12 @@ class Run:
                     self.write(line | ({"failures": progress.failures} if progress.failures else {}))
                     sums, since, waited = defaultdict(float), time.monotonic(), 0.0
 
-                # Evaluate.
-                aside = time.monotonic()
-                if progress.step % config.validate_every == 0 and not self.validate():
-                    break
-                if progress.step % config.save_every == 0:
-                    self.save()
-                since += time.monotonic() - aside  # not training's
+                # Validate.
+                if progress.step % config.validate_every == 0:
+                    aside = time.monotonic()
+                    if not self.validate():
+                        break
+                    since += time.monotonic() - aside
         if not interrupted and not progress.stopped and progress.step % config.validate_every:
             self.validate()
         self.save()

@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -10,15 +11,17 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from unlossy import UnlossyModel
+from unlossy import UnlossyConfig, UnlossyModel
 from unlossy.layers_unlossy import BandLinear
 
 from .adversarial import deception_loss, detail_alone, discriminator_loss, feature_matching_loss
 from .discriminators import SpectralDiscriminators
 from .fit_config import FitConfig
+from .segments import Segments, StreamedSegments, batches
 
 # Early on the average must forget the untrained weights quickly: it starts anew at these steps.
 FORGETTING_STEPS = range(0, 1000, 200)
+OPTIMIZER = "discriminator_optimizer.pt"  # beside the discriminator's weights, for fine-tuning
 
 
 class NotFiniteError(FloatingPointError):
@@ -141,6 +144,36 @@ class Learner:
         optimizer.step()
         optimizer.zero_grad()
         return norms
+
+
+def prepare(
+    accelerator: Accelerator, config: FitConfig, pairs: Any, *, fresh: bool = True
+) -> tuple[Learner, Segments | StreamedSegments]:
+    """Model and data of a configuration.
+
+    Args:
+        fresh (`bool`): no state will be loaded afterwards: a new model's first layer must be fitted to the data.
+    """
+    if config.from_checkpoint:
+        model = UnlossyModel.from_pretrained(config.from_checkpoint)
+    else:
+        model = UnlossyModel(UnlossyConfig(**config.model))
+    kind = StreamedSegments if config.streaming else Segments
+    length = round(config.segment_seconds * model.config.sampling_rate)
+    segments = kind(pairs, length, config.seed, restore=model.config.residual)
+    if fresh and not config.from_checkpoint:
+        normalise_bands(model, next(batches(segments, batch_size=64))["input_values"])
+    discriminator = None
+    if config.adversarial and config.discriminator_checkpoint:
+        discriminator = SpectralDiscriminators.load(config.discriminator_checkpoint)
+    elif config.adversarial:
+        discriminator = SpectralDiscriminators(config.discriminator_width)
+    learner = Learner(accelerator, model, config, discriminator)
+    if fresh and discriminator is not None and config.discriminator_checkpoint:
+        earlier = Path(config.discriminator_checkpoint, OPTIMIZER)
+        if earlier.exists():
+            learner.discriminator_optimizer.load_state_dict(torch.load(earlier, weights_only=True))
+    return learner, segments
 
 
 def learning_rate(peak: float, step: int, warmup: int, progress: float) -> float:

@@ -28,9 +28,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unlossy.degradation import SAMPLING_RATE, encode
 
-from .fit import prepare
 from .fit_config import FitConfig
-from .learning import Learner
+from .learning import Learner, prepare
 from .segments import Batch, batches, load_pairs
 
 STAGES = {"A": 0.0, "B": 0.1}  # adversarial weight
