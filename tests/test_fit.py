@@ -17,13 +17,13 @@ import datasets
 import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState
-from conftest import TINY
 
 from unlossy import UnlossyConfig, UnlossyModel
 from unlossy_training import fit
 from unlossy_training.discriminators import SpectralDiscriminators
 from unlossy_training.segments import load_pairs
 
+TINY: dict[str, Any] = {"hidden_sizes": [8, 8], "depths": [1, 1], "embedding_size": 32}
 SMALL = {
     "model": json.dumps(TINY), "segment_seconds": "0.2", "batch_size": "2", "warmup": "0", "log_every": "1",
     "workers": "0", "validate_every": "1000", "save_every": "1000", "validation_clips": "0", "visqol": "false",
@@ -90,18 +90,18 @@ def same(first: list[dict[str, float]], second: list[dict[str, float]], toleranc
 
 @pytest.mark.slow
 def test_killed_at_a_random_step_it_resumes_to_the_same_curve(tiny_pairs: Path, tmp_path: Path) -> None:
-    """Stage B, validated and saved every second step; kill -9."""
-    fields = STAGE_B | {"max_steps": 12, "validate_every": 2, "save_every": 2}
+    """Stage B, kill -9."""
+    fields: dict[str, Any] = STAGE_B | {"max_steps": 24, "validate_every": 4, "save_every": 3}
     whole = run(tiny_pairs, tmp_path / "whole", **fields)
     broken = tmp_path / "broken"
     process = start(tiny_pairs, broken, **fields)
-    wait_for_step(broken, random.randrange(1, 8), process)
+    wait_for_step(broken, random.randrange(1, 9), process)
     process.kill()
     process.communicate()
-    assert (broken / "state" / "step_000012").exists() is False
+    assert not (broken / "state" / "step_000024").exists()
     resumed = run(tiny_pairs, broken, **fields)
     same(curve(resumed), curve(whole))
-    assert resumed[-1]["step"] == 12
+    assert resumed[-1]["step"] == 24
     for name in ("model.safetensors", "discriminator.safetensors"):
         assert (broken / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
@@ -109,9 +109,9 @@ def test_killed_at_a_random_step_it_resumes_to_the_same_curve(tiny_pairs: Path, 
 @pytest.mark.parametrize("fields", [{"accumulation": 2}, {"streaming": "true"}], ids=["map-style", "streaming"])
 def test_a_lost_state_is_made_up_for(fields: dict[str, Any], tiny_pairs: Path, tmp_path: Path) -> None:
     """As after a kill between two states: what came after the first is done again, alike."""
-    fields |= {"max_steps": 6, "save_every": 2, "validation_clips": 1, "validate_every": 4}
+    fields |= {"max_steps": 6, "log_every": 3, "save_every": 2, "validation_clips": 1, "validate_every": 4}
     whole = curve(run(tiny_pairs, tmp_path, **fields))
-    assert [line["step"] for line in whole] == [1, 2, 3, 4, 4, 5, 6, 6]
+    assert [line["step"] for line in whole] == [3, 4, 6, 6]
     weights = (tmp_path / "model.safetensors").read_bytes()
     shutil.rmtree(tmp_path / "state" / "step_000006")
     with (tmp_path / "log.jsonl").open("a") as log:
@@ -163,8 +163,8 @@ def test_the_checkpoint_loads_and_further_runs_start_from_it(tiny_pairs: Path, t
 
 
 def test_minutes_end_a_run(tiny_pairs: Path, tmp_path: Path) -> None:
-    log = run(tiny_pairs, tmp_path, max_minutes=0.02, max_steps=10**6)
-    assert log[-1]["minutes"] < 1
+    log = run(tiny_pairs, tmp_path, max_minutes=0.04, max_steps=10**6)
+    assert log[-1]["step"] < 10**5
     assert (tmp_path / "model.safetensors").is_file()
 
 
@@ -178,7 +178,7 @@ def test_stage_b_stops_when_it_costs_fidelity(
     tiny_pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A learning rate that ruins any model."""
-    fields: dict[str, Any] = STAGE_B | {"learning_rate": 0.3, "ema": 0, "discriminator_warmup": 0, "max_steps": 40}
+    fields: dict[str, Any] = STAGE_B | {"learning_rate": 0.05, "ema": 0, "discriminator_warmup": 0, "max_steps": 40}
     log = run(tiny_pairs, tmp_path, **fields, validate_every=5)
     assert log[-1]["step"] < 40
     assert log[0]["validation_si_sdr_delta_0"] - log[-1]["validation_si_sdr_delta_0"] > 0.1
@@ -242,7 +242,7 @@ def test_what_would_make_no_sense_is_refused(
     with pytest.raises(SystemExit, match=r"no discriminator\.safetensors"):
         run(tiny_pairs, tmp_path / "b", max_steps=1, discriminator_checkpoint=tmp_path, **STAGE_B)
     with pytest.raises(SystemExit, match="can't be loaded"):
-        run(tmp_path, tmp_path / "c", max_steps=1)
+        run(tmp_path / "none", tmp_path / "c", max_steps=1)
     assert not (tmp_path / "c").exists()
     with pytest.raises(SystemExit, match="no field 'hidden'"):
         run(tiny_pairs, tmp_path / "d", max_steps=1, model='{"hidden": 3}')

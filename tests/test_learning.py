@@ -1,15 +1,18 @@
 """The learning rate, and the first layer's initialisation."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from conftest import TINY
 
 from unlossy import UnlossyConfig, UnlossyModel
 from unlossy_training.discriminators import SpectralDiscriminators
 from unlossy_training.fit_config import FitConfig
 from unlossy_training.learning import Learner, NotFiniteError, learning_rate, normalise_bands
+
+TINY: dict[str, Any] = {"hidden_sizes": [8, 8], "depths": [1, 1], "embedding_size": 32}
 
 
 def test_learning_rate_rises_then_falls() -> None:

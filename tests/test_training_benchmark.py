@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import TINY
 
 from unlossy_training import training_benchmark
 
+TINY: dict[str, Any] = {"hidden_sizes": [8, 8], "depths": [1, 1], "embedding_size": 32}
 SMALL = ["--model", json.dumps(TINY), "--batch_size", "1", "--segment_seconds", "0.2", "--windows", "2", "--steps", "1"]
 SMALL += ["--workers", "0", "--matrix_size", "64", "--mixed_precision", "no", "--discriminator_width", "2"]
 

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Progress:
         epoch_rows (`int`, *optional*): rows of a stream's epoch, once known.
         baseline_si_sdr (`float`, *optional*): of the validation clips at detail 0 when stage B began [dB].
         stopped (`str`, *optional*): why the run ended before its budget.
+        sums (`dict[str, float]`): of what the next line of the log is the mean of.
     """
 
     step: int = 0
@@ -46,6 +47,7 @@ class Progress:
     epoch_rows: int | None = None
     baseline_si_sdr: float | None = None
     stopped: str | None = None
+    sums: dict[str, float] = field(default_factory=dict)
 
 
 def newest_state(output: Path) -> Path | None:

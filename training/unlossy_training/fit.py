@@ -22,7 +22,6 @@ import math
 import signal
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -133,7 +132,9 @@ class Run:
         )  # fmt: skip
         if config.adversarial and progress.baseline_si_sdr is None:
             self.validate()  # what the rule compares with
-        sums, since, waited = defaultdict(float), time.monotonic(), 0.0
+        device = accelerator.device
+        sums = {name: torch.tensor(value, device=device) for name, value in progress.sums.items()}
+        since, waited, timed = time.monotonic(), 0.0, 0
         new_failures, begun_at = 0, progress.step
         with _noting_signals() as signals:
             while True:
@@ -147,7 +148,7 @@ class Run:
                 # After the last step it is saved below, with the validation that belongs to it.
                 if progress.step % config.save_every == 0 and progress.step > begun_at:
                     aside = time.monotonic()
-                    self.save()
+                    self.save(sums)
                     since += time.monotonic() - aside  # not training's
 
                 # Step.
@@ -160,19 +161,17 @@ class Run:
                 progress.position += segments_a_step
                 if isinstance(segments, StreamedSegments):
                     progress.epoch_rows = segments.epoch_rows
-                for name, value in learned.items():
-                    sums[name] += value
+                sums = {name: sums.get(name, 0) + learned.get(name, 0) for name in sums | learned}
+                timed += 1
 
                 # Log.
                 if progress.step % config.log_every == 0:
                     seconds = time.monotonic() - since
-                    names = sorted(sums)
-                    means = accelerator.reduce(torch.stack([sums[name] for name in names]), "mean") / config.log_every
-                    line = dict(zip(names, means.tolist(), strict=True))
+                    line = {name: value / config.log_every for name, value in self.mean(sums).items()}
                     line |= {"waiting": waited / seconds, "minutes": self.seconds() / 60}
-                    line["audio_s_per_s"] = config.log_every * segments_a_step * config.segment_seconds / seconds
+                    line["audio_s_per_s"] = timed * segments_a_step * config.segment_seconds / seconds
                     self.write(line | ({"failures": progress.failures} if progress.failures else {}))
-                    sums, since, waited = defaultdict(float), time.monotonic(), 0.0
+                    sums, since, waited, timed = {}, time.monotonic(), 0.0, 0
 
                 # Validate.
                 if progress.step % config.validate_every == 0:
@@ -182,7 +181,7 @@ class Run:
                     since += time.monotonic() - aside
         if not interrupted and not progress.stopped and progress.step % config.validate_every:
             self.validate()
-        self.save()
+        self.save(sums)
         self.report(interrupted)
 
     def step(self, micro: list[Batch], spent: float) -> dict[str, Tensor]:
@@ -226,9 +225,10 @@ class Run:
         )
         return True
 
-    def save(self) -> None:
+    def save(self, sums: dict[str, Tensor]) -> None:
         """The state; in stage A also the checkpoint, which stage B publishes only when it is validated."""
         self.progress.seconds = self.seconds()
+        self.progress.sums = self.mean(sums)
         save_state(self.accelerator, self.output, self.progress, dataclasses.asdict(self.config))
         if not self.config.adversarial:
             self.publish()
@@ -243,6 +243,14 @@ class Run:
                 torch.save(self.learner.discriminator_optimizer.state_dict(), folder / OPTIMIZER)
 
         publish(self.accelerator, self.output, write)
+
+    def mean(self, values: dict[str, Tensor]) -> dict[str, float]:
+        """Means over all processes."""
+        names = sorted(values)
+        if not names:
+            return {}
+        means = self.accelerator.reduce(torch.stack([values[name] for name in names]), "mean")
+        return dict(zip(names, means.tolist(), strict=True))
 
     def seconds(self) -> float:
         """Of the budget that are spent, over all resumptions [s]."""
@@ -326,6 +334,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fit(config)
     except (ValueError, OSError, FloatingPointError, StrictDataclassError) as error:
         sys.exit(f"unlossy-train fit: {error}")
+    except KeyboardInterrupt:  # before the first step, or the second one
+        sys.exit(130)
 
 
 if __name__ == "__main__":
