@@ -36,6 +36,7 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"
 @pytest.fixture(autouse=True)
 def one_thread_and_own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)  # 5 s an epoch of a stream
     monkeypatch.setitem(ENVIRONMENT, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     threads = torch.get_num_threads()
@@ -199,8 +200,8 @@ def test_bad_pairs_are_counted_and_too_many_are_an_error(
         damaged = [row | ({"degraded": broken} if number < count else {}) for number, row in enumerate(rows)]
         (tmp_path / str(count)).mkdir()
         datasets.Dataset.from_list(damaged).to_parquet(tmp_path / str(count) / "train-00000.parquet")
-    log = run(tmp_path / "1", tmp_path / "few", max_steps=6)
-    assert log[-1]["failures"] >= 1
+    log = run(tmp_path / "1", tmp_path / "few", max_steps=11)
+    assert 1 <= log[-1]["failures"] < 10
     assert "skipped: the pair broken.mp3 is damaged" in capsys.readouterr().err
     with pytest.raises(SystemExit, match=r"pairs drawn can't be used, one of them: the pair broken\.mp3"):
         run(tmp_path / "4", tmp_path / "many", max_steps=60)
@@ -221,7 +222,7 @@ def test_a_full_disk_is_named_and_the_earlier_state_kept(tiny_pairs: Path, tmp_p
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
-        with pytest.raises(SystemExit, match=f"can't write {tmp_path}/state/step_000002"):
+        with pytest.raises(SystemExit, match=f"can't write {tmp_path}/.*File too large"):
             run(tiny_pairs, tmp_path, max_steps=2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

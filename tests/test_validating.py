@@ -15,6 +15,7 @@ from unlossy_training.validating import Validation
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)  # 5 s an epoch of a stream
 
 
 def test_a_model_that_changes_nothing_has_deltas_of_zero(tiny_pairs: Path, tiny_model: Path) -> None:

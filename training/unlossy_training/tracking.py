@@ -31,7 +31,10 @@ def check_tracker(name: str) -> None:
 
 def start(accelerator: Accelerator, config: FitConfig, step: int) -> None:
     """Begin, or go on after a step: what a killed run has shown beyond it is taken back where the tracker can."""
-    options = {"tensorboard": {"purge_step": step + 1}, "trackio": {"name": Path(config.output).name}}
+    options = {
+        "tensorboard": {"purge_step": step + 1},
+        "trackio": {"name": Path(config.output).name, "resume": "allow"},
+    }
     fields = {
         name: value if isinstance(value, int | float | str) else str(value) for name, value in asdict(config).items()
     }
