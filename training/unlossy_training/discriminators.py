@@ -100,7 +100,7 @@ class SpectralDiscriminators(nn.Module):
         """Write `discriminator.safetensors`, which also knows how it was built."""
         shape = json.dumps({"width": self.width, "windows": self.windows})
         weights = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
-        save_file(weights, folder / WEIGHTS, metadata={"format": "pt", "discriminator": shape})
+        save_file(weights, folder / WEIGHTS, metadata={"discriminator": shape})
 
     @classmethod
     def load(cls, folder: str | Path) -> "SpectralDiscriminators":

@@ -161,7 +161,8 @@ class Run:
                 progress.position += segments_a_step
                 if isinstance(segments, StreamedSegments):
                     progress.epoch_rows = segments.epoch_rows
-                sums = {name: sums.get(name, 0) + learned.get(name, 0) for name in sums | learned}
+                for name, value in learned.items():
+                    sums[name] = sums[name] + value if name in sums else value
                 timed += 1
 
                 # Log.

@@ -17,14 +17,19 @@ from typing import Any, Literal
 import yaml
 from transformers import HfArgumentParser
 
-POSITIVE = ("batch_size", "segment_seconds", "accumulation", "learning_rate", "max_grad_norm", "log_every")
-POSITIVE += ("validate_every", "save_every", "max_minutes", "max_steps", "discriminator_learning_rate")
-POSITIVE += ("discriminator_width",)
-NOT_NEGATIVE = ("warmup", "workers", "validation_clips", "adversarial_weight", "feature_matching_weight")
-NOT_NEGATIVE += ("discriminator_warmup", "seed")
+POSITIVE = (
+    *("batch_size", "segment_seconds", "accumulation", "learning_rate", "max_grad_norm", "max_minutes", "max_steps"),
+    *("log_every", "validate_every", "save_every", "discriminator_learning_rate", "discriminator_width"),
+)
+NOT_NEGATIVE = (
+    *("warmup", "workers", "validation_clips", "seed"),
+    *("adversarial_weight", "feature_matching_weight", "discriminator_warmup"),
+)
 # What a saved state can't go on without: the weights, or the meaning of its position in the data.
-FIXED = ("pairs", "streaming", "seed", "segment_seconds", "from_checkpoint", "model", "discriminator_width")
-FIXED += ("discriminator_checkpoint",)
+FIXED = (
+    *("pairs", "streaming", "seed", "segment_seconds", "from_checkpoint", "model"),
+    *("discriminator_width", "discriminator_checkpoint"),
+)
 
 
 def _help(text: str) -> Any:
@@ -124,7 +129,7 @@ class FitConfig:
 def parse(arguments: Sequence[str] | None = None) -> FitConfig:
     """The configuration of a command line; exits with code 2 and one sentence if something is wrong with it."""
     parser = HfArgumentParser(
-        FitConfig,
+        [FitConfig],  # type: ignore[list-item]  # its annotation asks for an instance
         prog="unlossy-train fit",
         description="Train a restorer on pairs of degraded and clean audio.",
         usage="unlossy-train fit [CONFIG.yaml] [--field value …]",
