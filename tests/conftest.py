@@ -49,6 +49,27 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of twelve pairs of a second, four of them for validation, made by real encoders."""
+    from unlossy_training import dataset
+
+    folder = tmp_path_factory.mktemp("tiny-pairs")
+    clips = folder / "clips"
+    clips.mkdir()
+    random = np.random.default_rng(0)
+    time = np.arange(SAMPLING_RATE) / SAMPLING_RATE
+    table = ["file,source,title,license,split"]
+    for number in range(12):
+        chord = np.sin(2 * np.pi * random.uniform(200, 2000, (3, 1)) * time).sum(axis=0)
+        audio = 0.1 * chord + random.normal(0, 0.05, (2, SAMPLING_RATE)) * np.exp(-6 * (time % 0.25))
+        soundfile.write(clips / f"{number}.flac", np.clip(audio, -1, 1).T, SAMPLING_RATE, subtype="PCM_16")
+        table.append(f"{number}.flac,rendered,piece,CC0-1.0,{'train' if number > 3 else 'validation'}")
+    (clips / "clips.csv").write_text("\n".join(table))
+    dataset.build(clips, folder / "pairs", workers=1)
+    return folder / "pairs"
+
+
 @pytest.fixture
 def write_chord(tmp_path: Path) -> Callable[..., Path]:
     """Function that writes half a second of a stereo chord to a file below `tmp_path`, and returns its path."""

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from unlossy_training import benchmark_restore as benchmark
+from unlossy_training import benchmark_restore
 
 
 @pytest.mark.slow
 def test_figures_are_there(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "figures.json"
     options = ["--runs", "1", "--minutes", "0.01", "0.02", "0.05", "--model", str(tiny_model), "--output", str(output)]
-    benchmark.main(options)
+    benchmark_restore.main(options)
     figures = json.loads(output.read_text())
     assert [file["minutes"] for file in figures["files"]] == [0.01, 0.02, 0.05]
     assert all(value > 0 for file in figures["files"] for value in file.values())
@@ -27,9 +27,9 @@ def test_figures_are_there(tiny_model: Path, tmp_path: Path, capsys: pytest.Capt
 
 def test_a_failed_restoration_gives_no_figures(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="code 2"):
-        benchmark.run(tmp_path / "nowhere.mp3", None)
+        benchmark_restore.run(tmp_path / "nowhere.mp3", None)
 
 
 def test_what_cannot_be_measured_is_refused() -> None:
     with pytest.raises(SystemExit):
-        benchmark.main(["--minutes", "0", "1", "1"])
+        benchmark_restore.main(["--minutes", "0", "1", "1"])

@@ -63,12 +63,15 @@ class UnlossyOutput(ModelOutput):
             input.
         embeddings (`torch.Tensor` of shape `(batch_size, frames, embedding_size)`): what is read off at the bottleneck.
         loss_terms (`dict[str, torch.Tensor]`, with `labels`): the parts of the loss, each of shape `()` [dB].
+        faithful_values (`torch.Tensor` of shape `(batch_size, channels, samples)`, with `labels`): `audio_values` as
+            they would be with `detail` 0.
     """
 
     loss: Tensor | None = None
     audio_values: Tensor | None = None
     embeddings: Tensor | None = None
     loss_terms: dict[str, Tensor] | None = None
+    faithful_values: Tensor | None = None
 
 
 @dataclass
@@ -234,7 +237,7 @@ class UnlossyModel(UnlossyPreTrainedModel):
         correction = self._correct(embeddings, spectrum, skips, frame_mask)
         bins = self._add_detail(correction, detail, offset)
         audio = self._audio(bins, spectrum, samples, channels, padding_mask)
-        loss, terms = None, None
+        loss, terms, faithful_audio = None, None, None
         if labels is not None:
             if labels.shape != input_values.shape:
                 shapes = f"{tuple(input_values.shape)}, got {tuple(labels.shape)}"
@@ -256,7 +259,9 @@ class UnlossyModel(UnlossyPreTrainedModel):
                 cell_widths=self.config.cell_widths,
                 hertz_per_bin=self.config.sampling_rate / self.config.n_fft,
             )
-        output = UnlossyOutput(loss=loss, audio_values=audio, embeddings=embeddings, loss_terms=terms)
+        output = UnlossyOutput(
+            loss=loss, audio_values=audio, embeddings=embeddings, loss_terms=terms, faithful_values=faithful_audio
+        )
         return output if return_dict is not False else output.to_tuple()
 
     def _spectrum(self, audio: Tensor) -> Tensor:

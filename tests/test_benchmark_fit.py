@@ -1,0 +1,36 @@
+"""The benchmark of training, with a tiny model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unlossy_training import benchmark_fit
+
+TINY: dict[str, Any] = {"hidden_sizes": [8, 8], "depths": [1, 1], "embedding_size": 32}
+SMALL = ["--model", json.dumps(TINY), "--batch_size", "1", "--segment_seconds", "0.2", "--windows", "2", "--steps", "1"]
+SMALL += ["--workers", "0", "--matrix_size", "64", "--mixed_precision", "no", "--discriminator_width", "2"]
+
+
+def test_both_stages_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "speed.json"
+    benchmark_fit.main([*SMALL, "--output", str(output)])
+    stage_a, stage_b = [row for row in json.loads(output.read_text())["rows"] if row["device"].startswith("CPU")]
+    assert (stage_a["stage"], stage_b["stage"]) == ("A", "B")
+    for row in (stage_a, stage_b):
+        assert row["slowest"] <= row["audio_s_per_s"] <= row["fastest"]
+        assert 0 < row["waiting"] < 1
+    assert stage_b["gflop_per_audio_s"] > stage_a["gflop_per_audio_s"] > 0
+    table = capsys.readouterr().out
+    assert "| device | stage |" in table
+    assert "synthesised pairs" in table
+
+
+def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        benchmark_fit.main([*SMALL, "--steps", "0"])
+    assert "above 0" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        benchmark_fit.main([*SMALL, "--pairs", str(tmp_path)])
+    assert "can't be loaded" in capsys.readouterr().err

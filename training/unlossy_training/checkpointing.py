@@ -1,0 +1,156 @@
+"""States that a run resumes from to the same loss curve, and the checkpoint that others load, both whole or not there.
+
+    OUTPUT/state/step_001000/         all that training needs: models, optimisers, average, RNG, progress.json
+    OUTPUT/model.safetensors …        the average of the weights, for `from_pretrained`
+    OUTPUT/discriminator.safetensors  in stage B, with discriminator_optimizer.pt
+
+A state is written to `step_001000.unfinished` and gets its name when everything is in it. Only whole steps are saved,
+never half-accumulated gradients.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+KEPT_STATES = 2
+LAST_FILE = "model.safetensors"  # a checkpoint without it is none
+
+
+@dataclass
+class Progress:
+    """Where a run is.
+
+    Attributes:
+        step (`int`): updates that are done.
+        position (`int`): index of the next segment, counted over all processes.
+        seconds (`float`): of the budget that are spent, validation included [s].
+        failures (`int`): pairs that couldn't be used, counted as often as they were drawn.
+        epoch_rows (`int`, *optional*): rows of a stream's epoch, once known.
+        baseline_si_sdr (`float`, *optional*): of the validation clips at detail 0 when stage B began [dB].
+        stopped (`str`, *optional*): why the run ended before its budget.
+        sums (`dict[str, float]`): of what the next line of the log is the mean of.
+    """
+
+    step: int = 0
+    position: int = 0
+    seconds: float = 0.0
+    failures: int = 0
+    epoch_rows: int | None = None
+    baseline_si_sdr: float | None = None
+    stopped: str | None = None
+    sums: dict[str, float] = field(default_factory=dict)
+
+
+def newest_state(output: Path) -> Path | None:
+    """The whole state with most steps."""
+    states = _whole_states(output)
+    return states[-1] if states else None
+
+
+def read_progress(state: Path) -> tuple[Progress, dict[str, Any]]:
+    """Progress and configuration of a state."""
+    saved = json.loads((state / "progress.json").read_text())
+    return Progress(**saved["progress"]), saved["config"]
+
+
+def save_state(accelerator: Accelerator, output: Path, progress: Progress, config: dict[str, Any]) -> None:
+    """To be called by all processes, at a step at which gradients are synchronised.
+
+    Raises:
+        OSError: it can't be written; earlier states are as they were.
+    """
+    state = output / "state" / f"step_{progress.step:06d}"
+    if state.exists():
+        return
+    with _unfinished(accelerator, state) as folder:
+        accelerator.save_state(str(folder))
+        if accelerator.is_main_process:
+            saved = {"progress": dataclasses.asdict(progress), "config": config}
+            (folder / "progress.json").write_text(json.dumps(saved, indent=1) + "\n")
+    if accelerator.is_main_process:
+        _sync(folder)
+        folder.rename(state)
+        for old in _whole_states(output)[:-KEPT_STATES]:
+            shutil.rmtree(old)
+    accelerator.wait_for_everyone()
+
+
+def publish(accelerator: Accelerator, output: Path, save: Callable[[Path], None]) -> None:
+    """Have the main process write files to a folder and then, each of them whole, to `output`; model.safetensors last.
+
+    Raises:
+        OSError: they can't be written; what was there is as it was.
+    """
+    with _unfinished(accelerator, output / "checkpoint") as folder:
+        if accelerator.is_main_process:
+            save(folder)
+    if accelerator.is_main_process:
+        _sync(folder)
+        for file in sorted(folder.iterdir(), key=lambda file: file.name == LAST_FILE):
+            file.replace(output / file.name)
+        folder.rmdir()
+
+
+def cut_log(path: Path, step: int) -> None:
+    """Remove the lines after a step, and a half-written one: what a killed run did beyond its last state."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except ValueError:
+            continue
+    temporary = path.with_suffix(".unfinished")
+    temporary.write_text("".join(kept))
+    temporary.replace(path)
+
+
+@contextlib.contextmanager
+def _unfinished(accelerator: Accelerator, path: Path) -> Iterator[Path]:
+    """An empty folder beside `path`. If any process fails in it, it disappears, and all processes raise."""
+    folder = path.with_name(f"{path.name}.unfinished")
+    error: Exception | None = None
+    try:
+        if accelerator.is_main_process:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+    except OSError as caught:
+        error = caught
+    _raise_together(accelerator, folder, error)
+    try:
+        yield folder
+    except Exception as caught:  # torch and safetensors each have their own for a full disk
+        error = caught
+    _raise_together(accelerator, folder, error)
+
+
+def _raise_together(accelerator: Accelerator, folder: Path, error: Exception | None) -> None:
+    failed = torch.tensor(float(error is not None), device=accelerator.device)
+    if accelerator.reduce(failed, "sum") > 0:
+        if accelerator.is_main_process:
+            shutil.rmtree(folder, ignore_errors=True)
+        reason = " ".join(str(error or "another process failed").split())
+        raise OSError(f"can't write {folder.with_suffix('')}: {reason[:300]}") from error
+
+
+def _sync(folder: Path) -> None:
+    """Onto the disk before the name says that it is whole."""
+    for file in folder.iterdir():
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+
+
+def _whole_states(output: Path) -> list[Path]:
+    states = (output / "state").glob("step_*")
+    return sorted((path for path in states if path.suffix != ".unfinished"), key=lambda path: int(path.name[5:]))

@@ -1,0 +1,121 @@
+"""Validation during training: whole clips, restored as a user would, measured against their originals."""
+
+import itertools
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from unlossy import UnlossyModel, restore
+
+from .metrics import SAMPLING_RATE, si_sdr, visqol
+from .segments import read_pair
+
+Figures = dict[str, float]
+
+
+@dataclass
+class Example:
+    """A clip to listen to, each version of shape `(channels, samples)`."""
+
+    input: np.ndarray
+    restored: np.ndarray
+    original: np.ndarray
+
+
+class Validation:
+    """The same clips at every call; each process measures its share.
+
+    Args:
+        pairs: split with the columns `clean` and `degraded`.
+        count (`int`): clips, evenly spread over the split, or the first of a stream.
+        restores (`bool`): degraded audio goes in; otherwise the clean one, as for a compressor.
+        with_visqol (`bool`): measure ViSQOL too.
+        examples (`int`): clips to keep for listening.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        pairs: "datasets.Dataset | datasets.IterableDataset",
+        count: int,
+        *,
+        restores: bool = True,
+        with_visqol: bool = False,
+        examples: int = 0,
+    ):
+        self.restores, self.with_visqol = restores, with_visqol
+        if isinstance(pairs, datasets.IterableDataset):
+            rows = list(itertools.islice(pairs, count))
+        else:
+            chosen = dict.fromkeys(round(i * (len(pairs) - 1) / max(count - 1, 1)) for i in range(count))
+            rows = [pairs[number] for number in chosen]
+        own = slice(accelerator.process_index, None, accelerator.num_processes)
+        self.rows = list(enumerate(rows))[own]
+        self.examples = examples if accelerator.is_main_process else 0
+        self.failures: list[str] = []
+        self._input_figures: dict[int, Figures] = {}
+
+    def measure(self, model: UnlossyModel) -> tuple[Figures, list[Example]]:
+        """
+        Returns:
+            means over the clips of all processes: loss and terms [dB]; by how much the model raises SI-SDR at detail 0
+            and 1 [dB] and ViSQOL at detail 1, untouched clips left aside, or, of a compressor, SI-SDR as it is. And, in
+            the main process, examples.
+
+        Raises:
+            ValueError: not one clip can be used.
+        """
+        values: dict[str, list[float]] = defaultdict(list)
+        examples: list[Example] = []
+        self.failures = []
+        for number, row in self.rows:
+            try:
+                degraded, clean = read_pair(row)
+                figures, restored = self._measure_clip(model, number, degraded if self.restores else clean, clean)
+            except ValueError as error:
+                self.failures.append(str(error))
+                continue
+            for name, value in figures.items():
+                values[name].append(value)
+            if len(examples) < self.examples:
+                examples.append(Example(degraded, restored, clean))
+        merged: dict[str, list[float]] = defaultdict(list)
+        for share in gather_object([dict(values)]):
+            for name, numbers in share.items():
+                merged[name] += numbers
+        if not merged:
+            raise ValueError(f"no clip for validation can be used; the first: {[*self.failures, 'no clips'][0]}")
+        return {name: float(np.mean(numbers)) for name, numbers in merged.items()}, examples
+
+    def _measure_clip(
+        self, model: UnlossyModel, number: int, given: np.ndarray, clean: np.ndarray
+    ) -> tuple[Figures, np.ndarray]:
+        tensors = {"input_values": torch.from_numpy(given), "labels": torch.from_numpy(clean)}
+        with torch.no_grad():
+            batch: dict[str, Any] = {name: tensor[None].to(model.device) for name, tensor in tensors.items()}
+            output = model(**batch, detail=0.0)
+        figures = {"loss": output.loss.item(), **{name: term.item() for name, term in output.loss_terms.items()}}
+        restored = {
+            detail: np.asarray(restore(given, model, sampling_rate=SAMPLING_RATE, detail=detail).audio)
+            for detail in (0, 1)
+        }
+        if not self.restores:
+            return figures | {f"si_sdr_{detail}": si_sdr(clean, restored[detail]) for detail in (0, 1)}, restored[1]
+        if np.array_equal(given, clean):  # SI-SDR has nothing to say about what was perfect
+            return figures, restored[1]
+        if number not in self._input_figures:
+            self._input_figures[number] = {"si_sdr": si_sdr(clean, given)}
+            if self.with_visqol:
+                self._input_figures[number]["visqol"] = visqol(clean, given)
+        before = self._input_figures[number]
+        for detail in (0, 1):
+            figures[f"si_sdr_delta_{detail}"] = si_sdr(clean, restored[detail]) - before["si_sdr"]
+        if self.with_visqol:
+            figures["visqol_delta_1"] = visqol(clean, restored[1]) - before["visqol"]
+        return figures, restored[1]
