@@ -9,8 +9,8 @@ import pytest
 from unlossy_training import benchmark_fit
 
 TINY: dict[str, Any] = {"hidden_sizes": [8, 8], "depths": [1, 1], "embedding_size": 32}
-SMALL = ["--model", json.dumps(TINY), "--batch_size", "1", "--segment_seconds", "0.2", "--windows", "2", "--steps", "1"]
-SMALL += ["--workers", "0", "--matrix_size", "64", "--mixed_precision", "no", "--discriminator_width", "2"]
+SMALL = ["--model", json.dumps(TINY), "--batch-size", "1", "--segment-seconds", "0.2", "--windows", "2", "--steps", "1"]
+SMALL += ["--workers", "0", "--matrix-size", "64", "--mixed-precision", "no", "--discriminator-width", "2"]
 
 
 def test_both_stages_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

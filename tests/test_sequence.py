@@ -29,7 +29,7 @@ def test_from_an_empty_folder_to_a_measured_checkpoint(tmp_path: Path) -> None:
         pytest.skip(str(error))
     run(tmp_path, "corpus", "--output", "clips/", "--hours", "0.03")
     run(tmp_path, "dataset", "--clips", "clips/", "--output", "pairs/")
-    budget = ["--max_steps", "12", "--validate_every", "10", "--batch_size", "2"]
+    budget = ["--max-steps", "12", "--validate-every", "10", "--batch-size", "2"]
     run(tmp_path, "fit", str(CONFIG), "--pairs", "pairs/", "--output", "checkpoint/", *budget)
     report = run(
         tmp_path, "evaluate", "pairs/", "--model", "checkpoint/", "--no-visqol", "--output", "results.json",

@@ -172,14 +172,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="unlossy-train benchmark-fit", description=__doc__.split("\n")[0])
     parser.add_argument("--pairs", help="folder of pairs, or Hub id (default: synthesised)")
     parser.add_argument("--model", type=json.loads, default={}, help="fields of UnlossyConfig as JSON")
-    parser.add_argument("--batch_size", type=int, default=6, help="segments a step (default: %(default)s)")
-    parser.add_argument("--segment_seconds", type=float, default=1.5, help="[s] (default: %(default)s)")
-    parser.add_argument("--mixed_precision", default="bf16", choices=["no", "bf16"], help="(default: %(default)s)")
-    parser.add_argument("--discriminator_width", type=int, default=16, help="channels (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=6, help="segments a step (default: %(default)s)")
+    parser.add_argument("--segment-seconds", type=float, default=1.5, help="[s] (default: %(default)s)")
+    parser.add_argument("--mixed-precision", default="bf16", choices=["no", "bf16"], help="(default: %(default)s)")
+    parser.add_argument("--discriminator-width", type=int, default=16, help="channels (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="processes that decode (default: %(default)s)")
     parser.add_argument("--windows", type=int, default=5, help="(default: %(default)s)")
     parser.add_argument("--steps", type=int, default=5, help="of a window (default: %(default)s)")
-    parser.add_argument("--matrix_size", type=int, help="of the peak's measurement (default: by device)")
+    parser.add_argument("--matrix-size", type=int, help="of the peak's measurement (default: by device)")
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
     options = parser.parse_args(arguments)
     if min(options.windows, options.steps, options.batch_size) < 1:
@@ -188,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         figures = measure(options)
     except ValueError as error:
-        parser.exit(1, f"unlossy-train benchmark: {error}\n")
+        parser.exit(1, f"unlossy-train benchmark-fit: {error}\n")
     if options.output:
         options.output.write_text(json.dumps(figures, indent=1) + "\n")
     print(markdown(figures))

@@ -2,9 +2,9 @@
 
     unlossy-train fit training/configs/tiny.yaml --pairs pairs/ --output tiny/            # to try it: a minute
     unlossy-train fit training/configs/unlossy-44khz.yaml --pairs pairs/ --output stage-a/
-    unlossy-train fit training/configs/unlossy-44khz-adversarial.yaml --pairs pairs/ --from_checkpoint stage-a/ \
+    unlossy-train fit training/configs/unlossy-44khz-adversarial.yaml --pairs pairs/ --from-checkpoint stage-a/ \
         --output stage-b/
-    torchrun --nproc_per_node 4 -m unlossy_training fit CONFIG.yaml …                     # or accelerate launch -m …
+    torchrun --nproc-per-node 4 -m unlossy_training fit CONFIG.yaml …                     # or accelerate launch -m …
 
 The same command again goes on where the last one was interrupted, by whatever it was (`checkpointing`); for a fresh
 start choose another output, or delete it. Ctrl-C and SIGTERM end a run at the next step, with its state saved.

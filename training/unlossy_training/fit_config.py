@@ -1,6 +1,6 @@
 """What `unlossy-train fit` is told: a flat, typed configuration from a YAML file, overridden on the command line.
 
-    unlossy-train fit training/configs/unlossy-44khz.yaml --pairs pairs/ --output checkpoint/ --max_minutes 30
+    unlossy-train fit training/configs/unlossy-44khz.yaml --pairs pairs/ --output checkpoint/ --max-minutes 30
 
 A field that doesn't exist is an error, in the file as on the command line.
 """
