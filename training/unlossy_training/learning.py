@@ -88,7 +88,7 @@ class Learner:
             for name, value in terms.items():
                 sums[name] = sums[name] + value.detach() / (1 if name.endswith("grad_norm") else len(batches))
         if not warming:
-            if own in FORGETTING_STEPS:
+            if own in FORGETTING_STEPS and not self.config.from_checkpoint:
                 self.average.n_averaged.zero_()
             self.average.update_parameters(self.accelerator.unwrap_model(self.model))
         return dict(sums)
