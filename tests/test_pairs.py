@@ -142,7 +142,7 @@ def test_same_seed_same_pair(tmp_path: Path) -> None:
 
 def test_unusable_clips_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(kind: str, message: str) -> None:
-        with pytest.raises(pairs.ClipError, match=message) as caught:
+        with pytest.raises(pairs.UnusableError, match=message) as caught:
             pairs.make_pair(CLIP, tmp_path, seed=0)
         assert caught.value.kind == kind
         assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)

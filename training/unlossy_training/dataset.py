@@ -31,7 +31,8 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from .dataset_card import write_card
-from .pairs import ClipError, make_pair
+from .pairs import make_pair
+from .recordings import UnusableError
 
 FILE = {"bytes": Value("binary"), "path": Value("string")}
 FEATURES = Features(
@@ -104,11 +105,11 @@ def whole_folder(output: Path) -> Iterator[Path]:
         raise
 
 
-def try_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any] | ClipError:
+def try_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any] | UnusableError:
     """`make_pair`, with the reason against a pair returned instead of raised."""
     try:
         return make_pair(clip, folder, seed)
-    except ClipError as error:
+    except UnusableError as error:
         return error
 
 
@@ -128,7 +129,7 @@ def worker_map(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
         pool.shutdown(cancel_futures=True)
 
 
-def refuse_duplicates(pairs: Iterable[dict[str, Any] | ClipError]) -> Iterator[dict[str, Any] | ClipError]:
+def refuse_duplicates(pairs: Iterable[dict[str, Any] | UnusableError]) -> Iterator[dict[str, Any] | UnusableError]:
     """Replace the second pair with the same clean samples, and all further ones, by the reason against them."""
     seen: dict[str, str] = {}
     for pair in pairs:
@@ -136,7 +137,7 @@ def refuse_duplicates(pairs: Iterable[dict[str, Any] | ClipError]) -> Iterator[d
             name = pair["clean"]["path"]
             fingerprint = pair.pop("fingerprint")
             if fingerprint in seen:
-                pair = ClipError("duplicate", f"{name} has the samples of {seen[fingerprint]}")
+                pair = UnusableError("duplicate", f"{name} has the samples of {seen[fingerprint]}")
             seen.setdefault(fingerprint, name)
         yield pair
 
@@ -177,11 +178,11 @@ def build(clips: Path, output: Path, *, seed: int = 0, workers: int = 2) -> dict
     """
     rows = read_clips(clips)
     kept: list[dict[str, Any]] = []
-    rejected: list[ClipError] = []
+    rejected: list[UnusableError] = []
 
-    def usable(pairs: Iterable[dict[str, Any] | ClipError]) -> Iterator[dict[str, Any]]:
+    def usable(pairs: Iterable[dict[str, Any] | UnusableError]) -> Iterator[dict[str, Any]]:
         for pair in refuse_duplicates(pairs):
-            if isinstance(pair, ClipError):
+            if isinstance(pair, UnusableError):
                 rejected.append(pair)
             else:
                 kept.append({name: value for name, value in pair.items() if name not in ("clean", "degraded")})

@@ -13,23 +13,12 @@ from unlossy.degradation import SAMPLING_RATE, decode
 from unlossy.information import measure_cutoff
 
 from .recipes import draw_recipe
-from .recordings import is_silent
+from .recordings import UnusableError, is_silent
 
 FILE_SUFFIXES = {"mp3": "mp3", "aac": "m4a", "vorbis": "ogg", "opus": "opus"}
 LARGEST_OFFSET = 4096  # [samples] searched on each side
 SHORTEST = SAMPLING_RATE // 2  # [samples]
 LEAST_COHERENCE = 0.99  # of a band that tells the level: a signal-to-noise ratio of 17 dB
-
-
-class ClipError(ValueError):
-    """A clip that gives no pair. `kind` is a word or two to count it by; the message names what is wrong."""
-
-    def __init__(self, kind: str, message: str):
-        super().__init__(kind, message)  # both, or it can't be pickled on its way from a worker
-        self.kind, self.message = kind, message
-
-    def __str__(self) -> str:
-        return self.message
 
 
 def offset(clean: np.ndarray, degraded: np.ndarray) -> int:
@@ -79,24 +68,24 @@ def read_clip(path: Path) -> np.ndarray:
     """The samples of a clip, of shape `(channels, samples)`.
 
     Raises:
-        ClipError: unreadable, NaN, lossy, not mono or stereo, not at 44.1 kHz, too short, or mostly silent.
+        UnusableError: unreadable, NaN, lossy, not mono or stereo, not at 44.1 kHz, too short, or mostly silent.
     """
     try:
         with AudioReader(path) as reader:
             codec, rate, channels = reader.codec, reader.sampling_rate, reader.channels
             clean = np.concatenate(list(reader.blocks(SAMPLING_RATE)), axis=1)
     except AudioError as error:
-        raise ClipError("unreadable", str(error)) from error
+        raise UnusableError("unreadable", str(error)) from error
     if codec != "flac" and not codec.startswith("pcm"):
-        raise ClipError("lossy", f"{path} is {codec}; clips need to be FLAC or WAV")
+        raise UnusableError("lossy", f"{path} is {codec}; clips need to be FLAC or WAV")
     if rate != SAMPLING_RATE:
-        raise ClipError("wrong rate", f"{path} has {rate} Hz; clips need {SAMPLING_RATE} Hz")
+        raise UnusableError("wrong rate", f"{path} has {rate} Hz; clips need {SAMPLING_RATE} Hz")
     if channels > 2:
-        raise ClipError("too many channels", f"{path} has {channels} channels; clips need 1 or 2")
+        raise UnusableError("too many channels", f"{path} has {channels} channels; clips need 1 or 2")
     if clean.shape[1] < SHORTEST:
-        raise ClipError("too short", f"{path} has {clean.shape[1]} samples; clips need {SHORTEST}")
+        raise UnusableError("too short", f"{path} has {clean.shape[1]} samples; clips need {SHORTEST}")
     if is_silent(clean):
-        raise ClipError("silent", f"{path} is silent for more than half of its time")
+        raise UnusableError("silent", f"{path} is silent for more than half of its time")
     return clean
 
 
@@ -109,7 +98,7 @@ def make_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any]:
         seed (`int`): with the file's name it decides on the recipe.
 
     Raises:
-        ClipError: a clip that `read_clip` refuses, or a pair that isn't aligned.
+        UnusableError: a clip that `read_clip` refuses, or a pair that isn't aligned.
     """
     path = folder / clip["file"]
     clean = read_clip(path)
@@ -126,7 +115,7 @@ def make_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any]:
         bitrate = bitrate or round(len(data) * 8 / 1000 / seconds)
     lag = offset(clean, decoded)
     if lag:
-        raise ClipError(
+        raise UnusableError(
             f"misaligned {recipe.codec}", f"{path} as {recipe.codec} {bitrate} kbps {mode} is {lag} samples late"
         )
     return {
