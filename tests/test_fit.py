@@ -123,10 +123,14 @@ def test_a_lost_state_is_made_up_for(fields: dict[str, Any], tiny_pairs: Path, t
 
 
 @pytest.mark.slow
-def test_two_processes_are_one_with_twice_the_accumulation(tiny_pairs: Path, tmp_path: Path) -> None:
-    # Small steps: Adam's first ones go by the sign of each gradient, even of those that are nothing but rounding.
-    rates = {"learning_rate": 1e-4, "discriminator_learning_rate": 1e-5}
-    fields: dict[str, Any] = STAGE_B | rates | {"max_steps": 4, "validate_every": 2}
+def test_two_processes_are_one_with_twice_the_accumulation(
+    tiny_pairs: Path, tmp_path: Path, lively_model: UnlossyModel
+) -> None:
+    # A model whose detail can be heard, and small steps of the discriminator: Adam's first ones go by the sign of each
+    # gradient, even of those that are nothing but rounding.
+    lively_model.save_pretrained(tmp_path / "lively")
+    own = {"from_checkpoint": tmp_path / "lively", "discriminator_learning_rate": 3e-5}
+    fields: dict[str, Any] = STAGE_B | own | {"max_steps": 4, "validate_every": 2}
     one = run(tiny_pairs, tmp_path / "one", accumulation=2, **fields)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "unlossy_training", "fit"]
     command += words(tiny_pairs, tmp_path / "two", **fields)
