@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from unlossy import UnlossyModel
 
 SAMPLING_RATE = 44_100  # [Hz]
-TINY: dict[str, Any] = {"hidden_sizes": (8, 8), "depths": (1, 1), "embedding_size": 32}
+TINY: dict[str, Any] = {"hidden_sizes": (8, 8), "depths": (1, 1), "embedding_size": 32, "detail_size": 16}
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +26,7 @@ def make_lively() -> "Callable[..., UnlossyModel]":
         torch.manual_seed(0)
         model = UnlossyModel(UnlossyConfig(**TINY | fields))
         for name, parameter in model.named_parameters():
-            if "_head" in name:
+            if "_head" in name or "narrow" in name:
                 torch.nn.init.normal_(parameter, std=0.1)
         return model.eval()
 
@@ -44,7 +44,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from unlossy import UnlossyConfig, UnlossyModel
 
     folder = tmp_path_factory.mktemp("tiny-model")
-    config = UnlossyConfig(hidden_sizes=(8, 8), depths=(1, 1), embedding_size=32)
+    config = UnlossyConfig(hidden_sizes=(8, 8), depths=(1, 1), embedding_size=32, detail_size=16)
     UnlossyModel(config).save_pretrained(folder)
     return folder
 

@@ -39,7 +39,7 @@ def test_sizes_that_do_not_fit_are_refused(fields: dict[str, Any], message: str)
 
 
 def test_json_round_trip(tmp_path: Path) -> None:
-    config = UnlossyConfig(hidden_sizes=[8, 8], depths=[1, 1], embedding_size=32, residual=False)
+    config = UnlossyConfig(hidden_sizes=[8, 8], depths=[1, 1], embedding_size=32, detail_size=16, residual=False)
     config.save_pretrained(tmp_path)
     loaded = UnlossyConfig.from_pretrained(tmp_path)
     assert loaded.to_diff_dict() == config.to_diff_dict()

@@ -23,7 +23,7 @@ from unlossy_training import fit
 from unlossy_training.discriminators import SpectralDiscriminators
 from unlossy_training.segments import load_pairs
 
-TINY: dict[str, Any] = {"hidden_sizes": [8, 8], "depths": [1, 1], "embedding_size": 32}
+TINY: dict[str, Any] = {"hidden_sizes": [8, 8], "depths": [1, 1], "embedding_size": 32, "detail_size": 16}
 SMALL = {
     "model": json.dumps(TINY), "segment_seconds": "0.2", "batch_size": "2", "warmup": "0", "log_every": "1",
     "workers": "0", "validate_every": "1000", "save_every": "1000", "validation_clips": "0", "visqol": "false",
@@ -181,6 +181,19 @@ def test_a_compressor_trains_on_clean_audio(tiny_pairs: Path, tmp_path: Path) ->
     assert "validation_si_sdr_0" in log[-1]
 
 
+def test_the_detail_learns_alone_and_resumes(tiny_pairs: Path, tmp_path: Path) -> None:
+    run(tiny_pairs, tmp_path / "a", max_steps=1)
+    before = UnlossyModel.from_pretrained(tmp_path / "a").state_dict()
+    for steps in (2, 4):
+        log = run(tiny_pairs, tmp_path / "b", from_checkpoint=tmp_path / "a", part="detail", max_steps=steps, ema=0)
+    assert {"envelope", "dissimilarity"} <= log[-1].keys()
+    assert "waveform" not in log[-1]
+    after = UnlossyModel.from_pretrained(tmp_path / "b").state_dict()
+    changed = {name for name, weight in after.items() if not torch.equal(weight, before[name])}
+    assert changed
+    assert all(name.startswith("detail_head") for name in changed)
+
+
 def test_stage_b_stops_when_it_costs_fidelity(
     tiny_pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -192,7 +205,7 @@ def test_stage_b_stops_when_it_costs_fidelity(
     assert "SI-SDR at detail 0 fell by" in capsys.readouterr().err
     # The checkpoint is the last one that held the rule; here the one that stage B began with.
     published = UnlossyModel.from_pretrained(tmp_path).state_dict()
-    assert not published["detail_head.linears.0.weight"].any()
+    assert not published["detail_head.output.weight"].any()
     assert len(run(tiny_pairs, tmp_path, **fields, validate_every=5)) == len(log)
     assert "nothing left to do" in capsys.readouterr().err
 

@@ -45,6 +45,8 @@ def test_the_command_line_overrides_every_field(tmp_path: Path) -> None:
         ("ema: 1.0", [], "ema must be"),
         ("tracker: wandb", [], "tracker"),
         ("{adversarial_weight: 0.1, validation_clips: 0}", [], "stage B needs validation_clips"),
+        ("part: decoder", [], "part"),
+        ("{part: detail, adversarial_weight: 0.1}", [], "leave out part"),
         ("{from_checkpoint: a, model: {depths: [1]}}", [], "leave out model"),
     ],
 )

@@ -12,7 +12,7 @@ from unlossy_training.discriminators import SpectralDiscriminators
 from unlossy_training.fit_config import FitConfig
 from unlossy_training.learning import Learner, NotFiniteError, learning_rate, normalise_bands
 
-TINY: dict[str, Any] = {"hidden_sizes": [8, 8], "depths": [1, 1], "embedding_size": 32}
+TINY: dict[str, Any] = {"hidden_sizes": [8, 8], "depths": [1, 1], "embedding_size": 32, "detail_size": 16}
 
 
 def test_learning_rate_rises_then_falls() -> None:

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from unlossy_training.metrics import log_spectral_distance, low_pass, mid_side_sdr, si_sdr, visqol
+from unlossy_training.metrics import (
+    log_spectral_distance,
+    low_pass,
+    mid_side_sdr,
+    pre_echo,
+    si_sdr,
+    stereo_width,
+    visqol,
+    width_error,
+)
 
 RATE = 44_100
 
@@ -90,3 +99,44 @@ def test_visqol_prefers_the_original() -> None:
     reference = noise(seconds=1.5)
     assert visqol(reference, reference) > 4.5
     assert visqol(reference, reference + noise(1, seconds=1.5)) < 4
+
+
+def test_width_is_the_side_over_the_mid() -> None:
+    mid, side = noise()[0], noise(1)[0]
+    reference = np.stack([mid + side / 2, mid - side / 2])
+    assert stereo_width(reference) == pytest.approx(-6.02, abs=0.1)
+    narrower = np.stack([mid + side / 4, mid - side / 4])
+    assert width_error(reference, 0.3 * narrower) == pytest.approx(6.02, abs=0.01)
+    assert width_error(reference, reference) == 0
+    assert stereo_width(reference[:1]) is None
+    assert stereo_width(np.stack([mid, mid])) is None
+
+
+def castanets(seconds: float = 1.0) -> np.ndarray:
+    """Two clicks of noise that die away in some hundredths of a second."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    decay = sum(np.where(time >= start, np.exp(-80 * (time - start)), 0) for start in (0.3, 0.7))
+    return (noise(seconds=seconds) * decay).astype(np.float32)
+
+
+def test_pre_echo_is_the_error_just_before_an_attack() -> None:
+    clean = castanets()
+    time = np.arange(RATE) / RATE
+    error = 0.01 * noise(3)
+    early = (time > 0.28) & (time < 0.3) | (time > 0.68) & (time < 0.7)
+    measured = pre_echo(clean, clean + error * early)
+    assert measured == pytest.approx(-38, abs=1.5)  # -40, less the attack's fall in its first 6 ms
+    assert pre_echo(clean, clean + error * ((time > 0.31) & (time < 0.65))) == pytest.approx(-100, abs=15)
+    assert pre_echo(clean, 0.5 * clean) == pytest.approx(-100, abs=1)
+    assert pre_echo(noise(), noise(1)) is None
+
+
+def test_a_codec_smears_attacks() -> None:
+    from unlossy.degradation import decode, encode
+
+    clean = castanets()
+    low, high = (pre_echo(clean, decode(encode(clean, RATE, "mp3", kbps), clean.shape[1])) for kbps in (48, 192))
+    assert low is not None
+    assert high is not None
+    assert -40 < low < 0
+    assert high < low - 3

@@ -41,7 +41,7 @@ def restored(audio: np.ndarray, model: Any, rate: int = RATE, **options: Any) ->
 @pytest.fixture(scope="module")
 def identity_model() -> UnlossyModel:
     """Untrained: returns its input."""
-    return UnlossyModel(UnlossyConfig(hidden_sizes=(8, 8), depths=(1, 1), embedding_size=32)).eval()
+    return UnlossyModel(UnlossyConfig(hidden_sizes=(8, 8), depths=(1, 1), embedding_size=32, detail_size=16)).eval()
 
 
 @pytest.fixture(scope="module")

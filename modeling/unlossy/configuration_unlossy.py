@@ -33,6 +33,9 @@ _POSITIVE = (
     "expansion",
     "embedding_size",
     "compression_exponent",
+    "detail_size",
+    "detail_kernel_size",
+    "detail_dilations",
 )
 
 
@@ -59,6 +62,9 @@ class UnlossyConfig(PreTrainedConfig):
             spectrum from the embedding alone (compressor).
         skip_connections (`bool`, defaults to `True`): encoder levels also reach the decoder beside the bottleneck.
         compression_exponent (`float`, defaults to 0.3): power law that the spectrum's magnitude goes through.
+        detail_size (`int`, defaults to 256): channels of a restorer's detail predictor.
+        detail_kernel_size (`int`, defaults to 7): of its convolutions over time [frames], odd.
+        detail_dilations (`tuple[int, ...]`): dilation of each of its blocks.
         detail_threshold (`float`, defaults to 6.0): how much of a predicted energy deficit is doubted [dB]; detail
             makes up for what is beyond it. A calibration of the checkpoint: lower is brighter, higher more careful.
 
@@ -83,6 +89,9 @@ class UnlossyConfig(PreTrainedConfig):
     residual: bool = True
     skip_connections: bool = True
     compression_exponent: float | int = 0.3
+    detail_size: int = 256
+    detail_kernel_size: int = 7
+    detail_dilations: list[int] | tuple[int, ...] = (1, 1, 2, 1, 2, 1)
     detail_threshold: float | int = 6.0
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -90,7 +99,7 @@ class UnlossyConfig(PreTrainedConfig):
         if unknown:
             raise ValueError(f"UnlossyConfig has no field {unknown[0]!r}; see help(UnlossyConfig) for the fields.")
         # JSON knows no tuples: a loaded configuration must equal the one that was saved.
-        for name in ("band_counts", "band_widths", "hidden_sizes", "depths"):
+        for name in ("band_counts", "band_widths", "hidden_sizes", "depths", "detail_dilations"):
             setattr(self, name, tuple(getattr(self, name)))
         super().__post_init__(**kwargs)
 
@@ -123,8 +132,9 @@ class UnlossyConfig(PreTrainedConfig):
         sizes = [*self.level_sizes, self.embedding_size]
         if any(after > before for before, after in pairwise(sizes)):
             raise ValueError(f"The layers must narrow towards the bottleneck, got {sizes} values a frame.")
-        if self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, got {self.kernel_size}.")
+        for name in ("kernel_size", "detail_kernel_size"):
+            if getattr(self, name) % 2 == 0:
+                raise ValueError(f"{name} must be odd, got {getattr(self, name)}.")
 
     @property
     def num_bands(self) -> int:
@@ -152,9 +162,11 @@ class UnlossyConfig(PreTrainedConfig):
 
     @property
     def receptive_field(self) -> int:
-        """How far an output sample looks to either side [samples]: the convolutions, or the frames that the mask
-        reaches to, and the window on the way in and out."""
-        frames = max(2 * sum(self.depths) * (self.kernel_size // 2), 2)
+        """How far an output sample looks to either side [samples]: the convolutions of the trunk or of the detail
+        predictor, or the frames that the mask reaches to, and the window on the way in and out."""
+        trunk = 2 * sum(self.depths) * (self.kernel_size // 2)
+        detail = sum(self.detail_dilations) * (self.detail_kernel_size // 2)
+        frames = max(trunk, detail if self.residual else 0, 2)
         return frames * self.hop_length + self.n_fft
 
     @property

@@ -14,6 +14,11 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from .configuration_unlossy import UnlossyConfig
 
 
+class ZeroLinear(nn.Linear):
+    """A linear layer that starts at zero. (`_init_weights` never gets to see a module without parameters of its own, so
+    the layer itself has to say so.)"""
+
+
 class BandLinear(nn.Module):
     """A linear layer of its own for each of `count` bands, in one batched product.
 
@@ -81,16 +86,22 @@ class BandHead(nn.Module):
 
 
 class ConvNextBlock(GradientCheckpointingLayer):
-    """ConvNeXt block (https://arxiv.org/abs/2201.03545) over frames and bands."""
+    """ConvNeXt block (https://arxiv.org/abs/2201.03545) over frames and bands. It starts as an identity, so that what
+    is particular to an input reaches the heads undrowned.
 
-    def __init__(self, config: UnlossyConfig, size: int):
+    Args:
+        kernel (`tuple[int, int]`): of the depthwise convolution [frames, bands].
+        dilation (`int`, defaults to 1): of the same, over frames.
+    """
+
+    def __init__(self, size: int, expansion: int, kernel: tuple[int, int], dilation: int = 1):
         super().__init__()
-        kernel = config.kernel_size
-        self.depthwise = nn.Conv2d(size, size, kernel, padding=kernel // 2, groups=size)
+        padding = (dilation * (kernel[0] // 2), kernel[1] // 2)
+        self.depthwise = nn.Conv2d(size, size, kernel, padding=padding, dilation=(dilation, 1), groups=size)
         self.norm = nn.LayerNorm(size)
-        self.widen = nn.Linear(size, size * config.expansion)
+        self.widen = nn.Linear(size, size * expansion)
         self.activation = nn.GELU(approximate="tanh")
-        self.narrow = nn.Linear(size * config.expansion, size, bias=False)
+        self.narrow = ZeroLinear(size * expansion, size, bias=False)
 
     def forward(self, hidden: Tensor, frame_mask: Tensor | None = None) -> Tensor:
         """`(B, T, K, C)` to the same shape. `frame_mask` `(B, T, 1, 1)` is zero on padding, which the convolution must
@@ -107,9 +118,9 @@ class Encoder(nn.Module):
 
     def __init__(self, config: UnlossyConfig):
         super().__init__()
-        sizes = config.hidden_sizes
+        sizes, kernel = config.hidden_sizes, (config.kernel_size, config.kernel_size)
         self.levels = nn.ModuleList(
-            nn.ModuleList(ConvNextBlock(config, size) for _ in range(depth))
+            nn.ModuleList(ConvNextBlock(size, config.expansion, kernel) for _ in range(depth))
             for size, depth in zip(sizes, config.depths, strict=True)
         )
         self.merges = nn.ModuleList(
@@ -136,7 +147,7 @@ class Decoder(nn.Module):
 
     def __init__(self, config: UnlossyConfig):
         super().__init__()
-        sizes = config.hidden_sizes
+        sizes, kernel = config.hidden_sizes, (config.kernel_size, config.kernel_size)
         self.innermost_bands = config.num_bands >> (len(sizes) - 1)
         self.bottleneck = nn.Linear(config.embedding_size, config.level_sizes[-1])
         self.splits = nn.ModuleList(
@@ -144,7 +155,7 @@ class Decoder(nn.Module):
             for before, after in pairwise(sizes)
         )
         self.levels = nn.ModuleList(
-            nn.ModuleList(ConvNextBlock(config, size) for _ in range(depth))
+            nn.ModuleList(ConvNextBlock(size, config.expansion, kernel) for _ in range(depth))
             for size, depth in zip(sizes, config.depths, strict=True)
         )
         self.norm = nn.LayerNorm(sizes[0])
@@ -160,3 +171,42 @@ class Decoder(nn.Module):
             if level:
                 hidden = self.splits[level - 1](hidden).unflatten(3, (2, -1)).flatten(2, 3)
         return self.norm(hidden)
+
+
+class DetailPredictor(nn.Module):
+    """From each cell's energy in the degraded spectrum to what is missing there: convolutions over time, all cells at
+    once, as in Vocos (https://arxiv.org/abs/2306.00814).
+
+    Treble follows what is below it, across the whole spectrum and within some hundredths of a second. This sees both at
+    a fraction of the trunk's cost, and learns from cells alone, many times faster.
+    """
+
+    def __init__(self, config: UnlossyConfig):
+        super().__init__()
+        values, size = 2 * len(config.cell_widths), config.detail_size
+        self.input = nn.Linear(2 * values, size)
+        self.blocks = nn.ModuleList(
+            ConvNextBlock(size, config.expansion, (config.detail_kernel_size, 1), dilation)
+            for dilation in config.detail_dilations
+        )
+        self.norm = nn.LayerNorm(size)
+        self.output = ZeroLinear(size, values)
+
+    def forward(self, level: Tensor, unevenness: Tensor, frame_mask: Tensor | None) -> Tensor:
+        """
+        Args:
+            level (`Tensor` of shape `(B, T, cells, 2)`): of mid and side, a full-scale sine in a bin being 0 [nepers of
+                energy].
+            unevenness (`Tensor` of shape `(B, T, cells, 2)`): arithmetic over geometric mean of the bins [nepers of
+                energy].
+            frame_mask (`Tensor` of shape `(B, T, 1, 1)`, *optional*): 1 on audio, 0 on padding.
+
+        Returns:
+            `Tensor` of shape `(B, T, cells, 2)`: deficit [nepers of energy].
+        """
+        # Both with mean about 0 and deviation about 1; -120 dB is the lowest level.
+        features = torch.cat([(level / 6 + 2.2).flatten(2), (0.7 * unevenness - 0.4).flatten(2)], dim=2)
+        hidden = self.input(features.to(self.input.weight.dtype))[:, :, None]
+        for block in self.blocks:
+            hidden = block(hidden, frame_mask)
+        return 8 * self.output(self.norm(hidden))[:, :, 0].float().unflatten(2, level.shape[2:])

@@ -10,8 +10,8 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from .configuration_unlossy import UnlossyConfig
-from .layers_unlossy import BandHead, BandLinear, BandSplit, ConvNextBlock, Decoder, Encoder
-from .loss_unlossy import restoration_loss
+from .layers_unlossy import BandHead, BandLinear, BandSplit, Decoder, DetailPredictor, Encoder, ZeroLinear
+from .loss_unlossy import detail_terms, faithful_terms, weighted_sum
 from .spectral_unlossy import (
     cell_energy,
     from_mid_side,
@@ -58,11 +58,11 @@ class UnlossyDecoderOutput(ModelOutput):
 class UnlossyOutput(ModelOutput):
     """
     Args:
-        loss (`torch.Tensor` of shape `()`, with `labels`): see [`restoration_loss`].
+        loss (`torch.Tensor` of shape `()`, with `labels`): weighted sum of `loss_terms`.
         audio_values (`torch.Tensor` of shape `(batch_size, channels, samples)`): restored audio, ±1, as long as the
             input.
         embeddings (`torch.Tensor` of shape `(batch_size, frames, embedding_size)`): what is read off at the bottleneck.
-        loss_terms (`dict[str, torch.Tensor]`, with `labels`): the parts of the loss, each of shape `()` [dB].
+        loss_terms (`dict[str, torch.Tensor]`, with `labels`): the parts of the loss, each of shape `()`.
         faithful_values (`torch.Tensor` of shape `(batch_size, channels, samples)`, with `labels`): `audio_values` as
             they would be with `detail` 0.
     """
@@ -75,21 +75,18 @@ class UnlossyOutput(ModelOutput):
 
 
 @dataclass
-class _Correction:
-    """What the heads say.
+class _Missing:
+    """What the detail has to make up for, in each cell of mid and side, `Tensor`s of shape `(B, T, cells, 2)`.
 
     Attributes:
-        faithful (complex `Tensor` of shape `(B, T, F - 1, 2)`): corrected bins, without detail.
-        present (`Tensor` of shape `(B, T, cells, 2)`): mean power a bin that deficits are counted from.
-        deficit (`Tensor` of shape `(B, T, cells, 2)`): how much higher it should be [nepers of energy]; below 0, the
-            head is sure that nothing is missing.
-        detail_power (`Tensor` of shape `(B, T, cells, 2)`): mean power a bin that the detail adds.
+        energy: mean power a bin.
+        present: the same, or where there is next to none, the level that deficits are counted from.
+        deficit: how much higher it should be [nepers of energy]; below 0, nothing is missing for sure.
     """
 
-    faithful: Tensor
+    energy: Tensor
     present: Tensor
     deficit: Tensor
-    detail_power: Tensor
 
 
 class UnlossyPreTrainedModel(PreTrainedModel):
@@ -105,16 +102,17 @@ class UnlossyPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Linear | nn.Conv2d):
+        if isinstance(module, ZeroLinear):
+            init.zeros_(module.weight)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear | nn.Conv2d):
             init.lecun_normal_(module.weight)
             if module.bias is not None:
                 init.zeros_(module.bias)
         elif isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
-        elif isinstance(module, ConvNextBlock):
-            # Blocks start as identities: what is particular to an input reaches the heads undrowned.
-            init.zeros_(module.narrow.weight)
         elif isinstance(module, BandLinear):
             if module.zero_init:
                 init.zeros_(module.weight)
@@ -129,9 +127,9 @@ class UnlossyModel(UnlossyPreTrainedModel):
 
     The input's spectrum X is corrected to `X · (1 + M) + R + detail · H`: M is a bounded complex mask (in the narrow
     bands a short filter over time, as in https://arxiv.org/abs/1904.08369), R a complex residual for holes, H
-    regenerated treble and texture, that is, noise under a predicted envelope. Without `config.residual` the spectrum is
-    `R + detail · H`, made from the embedding alone. Both heads of a restorer start at zero: untrained, it returns its
-    input. Bands as in https://arxiv.org/abs/2209.15174.
+    regenerated treble and texture, that is, noise under an envelope that a small network of its own predicts. Without
+    `config.residual` the spectrum is `R + detail · H`, made from the embedding alone. All heads of a restorer start at
+    zero: untrained, it returns its input. Bands as in https://arxiv.org/abs/2209.15174.
     """
 
     def __init__(self, config: UnlossyConfig):
@@ -149,8 +147,8 @@ class UnlossyModel(UnlossyPreTrainedModel):
             self.neighbour_head = BandHead(config, list(config.band_widths[:-1]), 8, zero_init=True, scale=0.3)
             # For each cell of mid and side: the codec's noise, relative to the cell's own energy.
             self.noise_head = BandHead(config, cells, per_unit=2, zero_init=True)
-        # For each cell of mid and side: by how much its energy is too low.
-        self.detail_head = BandHead(config, cells, per_unit=2, zero_init=True)
+        # For each cell of mid and side: by how much its energy is too low. A restorer reads it off the input.
+        self.detail_head = DetailPredictor(config) if config.residual else BandHead(config, cells, 2, zero_init=True)
         self.post_init()
 
     def encode(self, input_values: Tensor, padding_mask: Tensor | None = None) -> UnlossyEncoderOutput:
@@ -195,8 +193,8 @@ class UnlossyModel(UnlossyPreTrainedModel):
             raise ValueError("This model corrects its input: decode needs the input_values that were encoded.")
         elif num_samples is None:
             num_samples = (embeddings.shape[1] - 2) * self.config.hop_length
-        correction = self._correct(embeddings, spectrum, skips, frame_mask)
-        bins = self._add_detail(correction, detail, offset)
+        faithful, missing = self._correct(embeddings, spectrum, skips, frame_mask)
+        bins = self._add_detail(faithful, missing, detail, offset)
         return UnlossyDecoderOutput(audio_values=self._audio(bins, spectrum, num_samples, channels, padding_mask))
 
     def forward(
@@ -234,8 +232,8 @@ class UnlossyModel(UnlossyPreTrainedModel):
         channels, samples = input_values.shape[1:]
         frame_mask = self._frame_mask(padding_mask)
         embeddings, skips = self.encoder(self._bands(spectrum), frame_mask)
-        correction = self._correct(embeddings, spectrum, skips, frame_mask)
-        bins = self._add_detail(correction, detail, offset)
+        faithful, missing = self._correct(embeddings, spectrum, skips, frame_mask)
+        bins = self._add_detail(faithful, missing, detail, offset)
         audio = self._audio(bins, spectrum, samples, channels, padding_mask)
         loss, terms, faithful_audio = None, None, None
         if labels is not None:
@@ -244,21 +242,18 @@ class UnlossyModel(UnlossyPreTrainedModel):
                 raise ValueError(f"labels must have the shape of input_values, {shapes}.")
             faithful_audio = audio
             if detail != 0:
-                faithful_audio = self._audio(correction.faithful, spectrum, samples, channels, padding_mask)
-            loss, terms = restoration_loss(
+                faithful_audio = self._audio(faithful, spectrum, samples, channels, padding_mask)
+            clean = self._spectrum(labels)[:, :, :-1]
+            terms = faithful_terms(
                 degraded=spectrum[:, :, :-1],
-                faithful=correction.faithful,
-                present=correction.present,
-                deficit=correction.deficit,
-                detail_power=correction.detail_power,
-                clean=self._spectrum(labels)[:, :, :-1],
+                faithful=faithful,
+                clean=clean,
                 degraded_audio=input_values,
                 faithful_audio=faithful_audio,
                 clean_audio=labels,
                 frame_mask=frame_mask,
-                cell_widths=self.config.cell_widths,
-                hertz_per_bin=self.config.sampling_rate / self.config.n_fft,
             )
+            loss, terms = weighted_sum(terms | self._detail_terms(missing, clean, frame_mask))
         output = UnlossyOutput(
             loss=loss, audio_values=audio, embeddings=embeddings, loss_terms=terms, faithful_values=faithful_audio
         )
@@ -303,47 +298,52 @@ class UnlossyModel(UnlossyPreTrainedModel):
 
     def _correct(
         self, embeddings: Tensor, spectrum: Tensor | None, skips: list[Tensor] | None, frame_mask: Tensor | None
-    ) -> "_Correction":
-        """Decoder and heads."""
+    ) -> tuple[Tensor, _Missing]:
+        """Decoder and heads: bins without detail `(B, T, F - 1, 2)`, and what is missing in them."""
         hidden = self.decoder(embeddings, skips if self.config.skip_connections else None, frame_mask)
         widths = self.config.cell_widths
         values = self.spectrum_head(hidden).float().unflatten(3, (-1, 2, 2))
-        if self.config.residual:
-            residual, mask = values.unbind(-3)
-            residual, mask = torch.view_as_complex(residual.contiguous()), torch.view_as_complex(torch.tanh(mask))
-            assert spectrum is not None
-            bins = spectrum[:, :, :-1]
-            bin_power = power(bins)
-            energy = cell_energy(bin_power, widths)
-            base = sloping_base(energy, widths)
-            # What stands out of the noise is kept, what drowns in it is turned down.
-            noise = spread_cells(energy * self.noise_head(hidden).float().clamp(min=0), widths)
-            signal = bin_power + spread_cells(LEAST_SIGNAL * energy, widths) + 1e-9
-            wiener = signal / (signal + noise)
-            faithful = bins * (wiener + mask) + residual * spread_cells(base.sqrt(), widths)
-            # A steady tone has the same value two frames on, but another error: the codec's frames are shorter.
-            weights = torch.tanh(self.neighbour_head(hidden).float().unflatten(3, (2, 2, 2)))
-            before, after = (torch.view_as_complex(part.contiguous()) for part in weights.unbind(-3))
-            narrow, wide = faithful.split([weights.shape[2], bins.shape[2] - weights.shape[2]], dim=2)
-            padded = nn.functional.pad(bins[:, :, : weights.shape[2]], (0, 0, 0, 0, 2, 2))
-            faithful = torch.cat([narrow + before * padded[:, :-4] + after * padded[:, 4:], wide], dim=2)
-        else:
+        if not self.config.residual:
             residual = torch.view_as_complex(values[..., 0, :, :].contiguous())
             expansion = 1 / self.config.compression_exponent - 1
             faithful = residual * residual.abs().clamp(min=1e-4) ** expansion * (self.config.n_fft / 4)
-        # The detail answers to what is there, but must not train it: adding noise is no reason to take signal away.
-        present = cell_energy(power(faithful.detach()), widths)
-        inaudible = INAUDIBLE * present.amax(dim=(2, 3), keepdim=True)
-        present = torch.maximum(torch.maximum(present, EMPTY * sloping_base(present, widths)), inaudible)
-        deficit = 8 * self.detail_head(hidden).float()
-        # Treble that the original never had costs more than treble that stays away: small deficits are not trusted.
-        doubt = self.config.detail_threshold * math.log(10) / 10
-        detail_power = present * torch.expm1((deficit - doubt).clamp(0, MAX_DEFICIT))
-        return _Correction(faithful, present, deficit, detail_power)
+            # The detail answers to what is there, but must not train it: adding noise is no reason to take signal away.
+            energy = cell_energy(power(faithful.detach()), widths)
+            return faithful, _Missing(energy, self._present(energy), 8 * self.detail_head(hidden).float())
+        residual, mask = values.unbind(-3)
+        residual, mask = torch.view_as_complex(residual.contiguous()), torch.view_as_complex(torch.tanh(mask))
+        assert spectrum is not None
+        bins = spectrum[:, :, :-1]
+        bin_power = power(bins)
+        missing = self._missing(bin_power, frame_mask)
+        base = sloping_base(missing.energy, widths)
+        # What stands out of the noise is kept, what drowns in it is turned down.
+        noise = spread_cells(missing.energy * self.noise_head(hidden).float().clamp(min=0), widths)
+        signal = bin_power + spread_cells(LEAST_SIGNAL * missing.energy, widths) + 1e-9
+        wiener = signal / (signal + noise)
+        faithful = bins * (wiener + mask) + residual * spread_cells(base.sqrt(), widths)
+        # A steady tone has the same value two frames on, but another error: the codec's frames are shorter.
+        weights = torch.tanh(self.neighbour_head(hidden).float().unflatten(3, (2, 2, 2)))
+        before, after = (torch.view_as_complex(part.contiguous()) for part in weights.unbind(-3))
+        narrow, wide = faithful.split([weights.shape[2], bins.shape[2] - weights.shape[2]], dim=2)
+        padded = nn.functional.pad(bins[:, :, : weights.shape[2]], (0, 0, 0, 0, 2, 2))
+        return torch.cat([narrow + before * padded[:, :-4] + after * padded[:, 4:], wide], dim=2), missing
 
-    def _add_detail(self, correction: "_Correction", detail: float, offset: int) -> Tensor:
-        """Faithful bins, and noise that makes up for the deficit: complex `(B, T, F - 1, 2)`."""
-        faithful = correction.faithful
+    def _missing(self, bin_power: Tensor, frame_mask: Tensor | None) -> _Missing:
+        """What a restorer finds missing in the input, from the power of its bins `(B, T, F - 1, 2)`."""
+        widths = self.config.cell_widths
+        energy = cell_energy(bin_power, widths)
+        full_scale = (self.config.n_fft / 4) ** 2  # power of a full-scale sine
+        level = torch.log(energy / full_scale + 1e-12)
+        unevenness = level - cell_energy(torch.log(bin_power / full_scale + 1e-12), widths)
+        return _Missing(energy, self._present(energy), self.detail_head(level, unevenness, frame_mask))
+
+    def _present(self, energy: Tensor) -> Tensor:
+        inaudible = INAUDIBLE * energy.amax(dim=(2, 3), keepdim=True)
+        return torch.maximum(torch.maximum(energy, EMPTY * sloping_base(energy, self.config.cell_widths)), inaudible)
+
+    def _add_detail(self, faithful: Tensor, missing: _Missing, detail: float, offset: int) -> Tensor:
+        """Faithful bins, and noise that makes up for what is missing: complex `(B, T, F - 1, 2)`."""
         if detail == 0:
             return faithful
         if offset % self.config.block_alignment:
@@ -352,11 +352,38 @@ class UnlossyModel(UnlossyPreTrainedModel):
         noise = position_noise(offset, (frames - 1) * hop_length, channels=2, seed=0, device=faithful.device)
         bins = stft(noise[None], n_fft, hop_length)[:, :frames, :-1]
         bins = bins * steady_phase(frames, bins.shape[2], bins.device)
+        # Treble that the original never had costs more than treble that stays away: small deficits are not trusted.
+        doubt = self.config.detail_threshold * math.log(10) / 10
+        added = missing.present * torch.expm1((missing.deficit - doubt).clamp(0, MAX_DEFICIT))
         # White noise of variance 1 has the window's energy, 3/8 · n_fft, in every bin.
         scale = detail / (0.375 * n_fft) ** 0.5
         # The square root of the power, but with a finite gradient at zero.
-        amplitude = correction.detail_power * torch.rsqrt(correction.detail_power + 1e-12) * scale
+        amplitude = added * torch.rsqrt(added + 1e-12) * scale
         return faithful + bins * spread_cells(amplitude, self.config.cell_widths)
+
+    def detail_loss(self, input_values: Tensor, labels: Tensor) -> UnlossyOutput:
+        """`loss` and `loss_terms` of a restorer's detail alone, without the trunk: many times faster than `forward`.
+
+        Args:
+            input_values, labels: see [`~UnlossyModel.forward`].
+        """
+        if not self.config.residual:
+            raise ValueError("Only the detail of a restorer is apart from the rest; this model has residual=False.")
+        missing = self._missing(power(self._spectrum(input_values)[:, :, :-1]), None)
+        loss, terms = weighted_sum(self._detail_terms(missing, self._spectrum(labels)[:, :, :-1], None))
+        return UnlossyOutput(loss=loss, loss_terms=terms)
+
+    def _detail_terms(self, missing: _Missing, clean: Tensor, frame_mask: Tensor | None) -> dict[str, Tensor]:
+        return detail_terms(
+            energy=missing.energy,
+            present=missing.present,
+            deficit=missing.deficit.clamp(max=MAX_DEFICIT),
+            wanted=cell_energy(power(clean), self.config.cell_widths),
+            frame_mask=frame_mask,
+            cell_widths=self.config.cell_widths,
+            n_fft=self.config.n_fft,
+            sampling_rate=self.config.sampling_rate,
+        )
 
 
 __all__ = [

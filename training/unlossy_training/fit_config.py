@@ -27,7 +27,7 @@ NOT_NEGATIVE = (
 )
 # What a saved state can't go on without: the weights, or the meaning of its position in the data.
 FIXED = (
-    *("pairs", "streaming", "seed", "segment_seconds", "from_checkpoint", "model"),
+    *("pairs", "streaming", "seed", "segment_seconds", "from_checkpoint", "model", "part"),
     *("discriminator_width", "discriminator_checkpoint"),
 )
 
@@ -46,6 +46,9 @@ class FitConfig:
     from_checkpoint: str | None = field(default=None, metadata=_help("start from these weights: folder or Hub id"))
     model: dict[str, Any] = field(
         default_factory=dict, metadata=_help("fields of UnlossyConfig for a new model; on the command line as JSON")
+    )
+    part: Literal["all", "detail"] = field(
+        default="all", metadata=_help("what learns: detail alone, a small network of its own, is many times faster")
     )
     max_minutes: float | None = field(default=None, metadata=_help("budget [min], over all resumptions"))
     max_steps: int | None = field(default=None, metadata=_help("budget [steps]; with both, the one that ends first"))
@@ -102,6 +105,8 @@ class FitConfig:
             raise ValueError(f"ema must be in 0 … 1, got {self.ema}")
         if self.from_checkpoint and self.model:
             raise ValueError("from_checkpoint brings its own configuration: leave out model")
+        if self.adversarial and self.part != "all":
+            raise ValueError("stage B judges whole audio: leave out part")
         if self.adversarial and not self.validation_clips:
             raise ValueError("stage B needs validation_clips: it ends when they show damage")
 

@@ -8,11 +8,12 @@ from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from unlossy import UnlossyConfig, UnlossyModel
 from unlossy.layers_unlossy import BandLinear
+from unlossy.modeling_unlossy import UnlossyOutput
 
 from .adversarial import deception_loss, detail_alone, discriminator_loss, feature_matching_loss
 from .discriminators import SpectralDiscriminators
@@ -26,6 +27,18 @@ OPTIMIZER = "discriminator_optimizer.pt"  # beside the discriminator's weights, 
 
 class NotFiniteError(FloatingPointError):
     """A loss or gradient is NaN or infinite. Gradients are shared: every process raises it at the same step."""
+
+
+class DetailAlone(nn.Module):
+    """A restorer of which the detail predictor alone learns; calls give its loss."""
+
+    def __init__(self, model: UnlossyModel):
+        super().__init__()
+        self.model = model.requires_grad_(False)
+        model.detail_head.requires_grad_(True)
+
+    def forward(self, input_values: Tensor, labels: Tensor, detail: float) -> UnlossyOutput:
+        return self.model.detail_loss(input_values, labels)
 
 
 class Learner:
@@ -50,8 +63,10 @@ class Learner:
         self.accelerator, self.config = accelerator, config
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema)).to(accelerator.device)
         self.averaged = cast(UnlossyModel, self.average.module)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+        learning = DetailAlone(model) if config.part == "detail" else model
+        parameters = [parameter for parameter in learning.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+        self.model, self.optimizer = accelerator.prepare(learning, optimizer)
         self.discriminator: Any = None
         if discriminator is not None:
             # Little memory of earlier gradients, as in EnCodec: its opponent changes.
@@ -90,7 +105,8 @@ class Learner:
         if not warming:
             if own in FORGETTING_STEPS and not self.config.from_checkpoint:
                 self.average.n_averaged.zero_()
-            self.average.update_parameters(self.accelerator.unwrap_model(self.model))
+            learned = self.accelerator.unwrap_model(self.model)
+            self.average.update_parameters(learned.model if isinstance(learned, DetailAlone) else learned)
         return dict(sums)
 
     def _learn_from(self, batch: dict[str, Tensor], *, warming: bool, number: int) -> dict[str, Tensor]:

@@ -19,7 +19,16 @@ from unlossy.restoration_unlossy import load_model, restore
 
 from .baselines import copy_up, oracle_noise
 from .cases import Case
-from .metrics import SAMPLING_RATE, log_spectral_distance, low_pass, mid_side_sdr, si_sdr, visqol
+from .metrics import (
+    SAMPLING_RATE,
+    log_spectral_distance,
+    low_pass,
+    mid_side_sdr,
+    pre_echo,
+    si_sdr,
+    visqol,
+    width_error,
+)
 
 INPUT = "input"
 DETAILS = {"detail 0": 0.0, "detail 1": 1.0}
@@ -31,6 +40,8 @@ METRICS = {  # and how they are headed in tables and plots
     "lsd": "LSD [dB]",
     "sdr_mid": "SDR of the mid [dB]",
     "sdr_side": "SDR of the side [dB]",
+    "width_error": "stereo width, off by [dB]",
+    "pre_echo": "pre-echo [dB]",
 }
 
 Figures = dict[str, float | None]
@@ -139,6 +150,8 @@ def compare(clean: np.ndarray, audio: np.ndarray, cutoff_hz: float | None, *, wi
         "lsd": log_spectral_distance(clean, audio),
         "sdr_mid": mid,
         "sdr_side": side,
+        "width_error": width_error(clean, audio),
+        "pre_echo": pre_echo(clean, audio),
     }
 
 

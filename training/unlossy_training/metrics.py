@@ -10,6 +10,9 @@ _VISQOL_RATE = 48_000  # [Hz]
 _FRAMES_AT_ONCE = 1024  # spectra of a long clip as float64 would take gigabytes
 LSD_N_FFT, LSD_HOP_LENGTH = 2048, 512  # [samples]
 LSD_FLOOR_DB = -80.0  # [dB]
+STEP_SECONDS = 0.002  # between the levels that attacks are found in [s]
+ATTACK_DB = 20.0  # how much louder it is after an attack than before
+BEFORE, AFTER, APART = 10, 3, 50  # 20 ms before an attack, 6 ms from it on, and least distance from the last [steps]
 ABSENT_DB = -40.0  # [dB] of the whole: a mid or side as weak as that is inaudible beside the other
 
 
@@ -59,6 +62,49 @@ def mid_side_sdr(reference: np.ndarray, estimate: np.ndarray) -> tuple[float | N
         present = np.square(wanted).sum() > whole * 10 ** (ABSENT_DB / 10)
         ratios.append(_ratio_db(scale * wanted, given - scale * wanted) if present else None)
     return ratios[0], ratios[1]
+
+
+def stereo_width(audio: np.ndarray) -> float | None:
+    """Level of the side over the mid's [dB]; `None` for mono, or if either is absent (`ABSENT_DB`)."""
+    if len(audio) == 1:
+        return None
+    mid, side = (float(np.square(audio[0] + sign * audio[1], dtype=np.float64).sum()) for sign in (1, -1))
+    if min(mid, side) <= (mid + side) * 10 ** (ABSENT_DB / 10):
+        return None
+    return 10 * float(np.log10(side / mid))
+
+
+def width_error(reference: np.ndarray, estimate: np.ndarray) -> float | None:
+    """How far the stereo width is off, either way [dB]; `None` where the reference has none."""
+    wanted, given = stereo_width(reference), stereo_width(estimate)
+    return None if wanted is None or given is None else abs(given - wanted)
+
+
+def pre_echo(reference: np.ndarray, estimate: np.ndarray) -> float | None:
+    """Energy of the error in the 20 ms before an attack, relative to the attack's own [dB], mean over the attacks.
+
+    An attack is where the reference gets louder by `ATTACK_DB` than it was in the 20 ms before. Codecs spread their
+    error over a block, and before an attack nothing masks it.
+
+    Returns:
+        `None` for a reference without attacks.
+    """
+    scale = _scale(reference, estimate)
+    size = round(STEP_SECONDS * SAMPLING_RATE)
+    steps = reference.shape[1] // size
+
+    def energy(audio: np.ndarray) -> np.ndarray:
+        whole = np.square(audio[:, : steps * size], dtype=np.float64).sum(axis=0)
+        return whole.reshape(steps, size).sum(axis=1)
+
+    levels, errors = energy(reference), energy(estimate / scale - reference)
+    least, last, ratios = 1e-6 * levels.max(), -APART, []
+    for step in range(BEFORE + 1, steps - AFTER + 1):
+        before = slice(step - 1 - BEFORE, step - 1)  # the step between holds the attack's first part
+        if levels[step] > max(levels[before].mean() * 10 ** (ATTACK_DB / 10), least) and step - last >= APART:
+            ratios.append(errors[before].mean() / levels[step : step + AFTER].mean())
+            last = step
+    return 10 * float(np.log10(max(np.mean(ratios), 1e-10))) if ratios else None
 
 
 def _scale(reference: np.ndarray, estimate: np.ndarray) -> float:

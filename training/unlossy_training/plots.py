@@ -1,5 +1,6 @@
 """Plots of an evaluation: metrics against bitrate, and spectrograms of the clips to look at."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,8 @@ def plot_metrics(path: Path, summary: Sequence[dict[str, Any]]) -> None:
     """One panel for each metric: means against the bitrate, a line for each version."""
     summary = sorted(summary, key=lambda row: row["kbps"])
     metrics = [name for name in METRICS if name in summary[0]["means"][INPUT]]
-    figure = Figure(figsize=(12, 7), layout="constrained")
-    panels = figure.subplots(2, 3, squeeze=False).flat
+    figure = Figure(figsize=(14, 7), layout="constrained")
+    panels = figure.subplots(2, math.ceil(len(METRICS) / 2), squeeze=False).flat
     for metric, panel in zip(metrics, panels, strict=False):
         for version in summary[0]["means"]:
             means = [row["means"][version][metric] for row in summary]
