@@ -315,9 +315,7 @@ def application(hub: HubServer) -> FastAPI:
         ]  # fmt: skip
 
     @app.post("/api/{kind}/{owner}/{name}/paths-info/{revision}")
-    async def paths_info(
-        request: Request, kind: str, owner: str, name: str, revision: str
-    ) -> list[dict[str, Any]]:
+    async def paths_info(request: Request, kind: str, owner: str, name: str, revision: str) -> list[dict[str, Any]]:
         files = hub.readable(request, kind, f"{owner}/{name}").files(revision)
         form = await request.form()
         asked = [str(path) for path in form.getlist("paths")] if form else (await request.json())["paths"]

@@ -80,6 +80,21 @@ def load_pairs(name: str, split: str, *, streaming: bool = False) -> "datasets.D
     return pairs.select_columns(list(COLUMNS))
 
 
+def mix_pairs(
+    pairs: "datasets.Dataset | datasets.IterableDataset",
+    general: "datasets.Dataset | datasets.IterableDataset",
+    share: float,
+    seed: int,
+) -> "datasets.Dataset | datasets.IterableDataset":
+    """Pairs of which a share comes from a second set, of the same kind; the smaller set is repeated.
+
+    Raises:
+        ValueError: their columns don't have the same types.
+    """
+    probabilities = [1 - share, share]
+    return datasets.interleave_datasets([pairs, general], probabilities, seed, stopping_strategy="all_exhausted")
+
+
 def read_pair(row: dict[str, Any]) -> np.ndarray:
     """Degraded and clean audio of a row: `np.ndarray` of shape `(2, channels, samples)`, mono or stereo.
 
