@@ -309,10 +309,8 @@ def application(hub: HubServer) -> FastAPI:
         below = {one: file for one, file in files.items() if not path or one.startswith(f"{path}/")}
         if path and not below:
             raise HubError(404, f"{path} does not exist", "EntryNotFound")
-        return [
-            *_folders(below, path, recursive),
-            *(file.entry(one) for one, file in below.items() if recursive or str(PurePosixPath(one).parent) == (path or ".")),
-        ]  # fmt: skip
+        direct = [one for one in below if recursive or str(PurePosixPath(one).parent) == (path or ".")]
+        return [*_folders(below, path, recursive), *(below[one].entry(one) for one in direct)]
 
     @app.post("/api/{kind}/{owner}/{name}/paths-info/{revision}")
     async def paths_info(request: Request, kind: str, owner: str, name: str, revision: str) -> list[dict[str, Any]]:

@@ -170,8 +170,8 @@ def build(clips: Path, output: Path, *, seed: int = 0, workers: int = 2) -> dict
     """Encode the clips of a folder and write the pairs, their card and `counts.json`.
 
     Returns:
-        `dict`: the pairs counted by split, source, codec and mode, and by licence and owner (`owners`), the rejected clips counted by kind, and the reason
-        (`reasons`) against each of these: what `counts.json` holds.
+        `dict`: the pairs counted by split, source, codec and mode, the owners of what is in them, the rejected clips
+        counted by kind, and the reason (`reasons`) against each of these: what `counts.json` holds.
 
     Raises:
         ValueError: no clips, no pair from any of them, or `output` is not empty.
@@ -198,11 +198,8 @@ def build(clips: Path, output: Path, *, seed: int = 0, workers: int = 2) -> dict
             for name in ("split", "source", "codec", "mode")
         }
         counts["rejected"] = dict(sorted(Counter(error.kind for error in rejected).items()))
-        owners = Counter((pair["license"], pair["attribution"]) for pair in kept)
-        counts["owners"] = [
-            {"license": license, "attribution": owner, "pairs": count}
-            for (license, owner), count in sorted(owners.items())
-        ]
+        owners = sorted({(pair["license"], pair["attribution"]) for pair in kept})
+        counts["owners"] = [{"license": license, "attribution": attribution} for license, attribution in owners]
         # Without the folder, which is nobody's business once this is on the Hub.
         counts["reasons"] = [str(error).replace(f"{clips}/", "") for error in rejected]
         (folder / "counts.json").write_text(json.dumps(counts, indent=1) + "\n")

@@ -134,9 +134,8 @@ class Run:
             segments, config.batch_size, start=progress.position, workers=config.workers,
             process=accelerator.process_index, processes=processes,
         )  # fmt: skip
-        if (config.adversarial and progress.baseline_si_sdr is None) or (
-            config.patience and progress.best_loss is None
-        ):
+        missing = progress.baseline_si_sdr if config.adversarial else progress.best_loss if config.patience else 0.0
+        if missing is None:
             self.validate()  # what is compared with
         device = accelerator.device
         sums = {name: torch.tensor(value, device=device) for name, value in progress.sums.items()}

@@ -69,9 +69,7 @@ class FitConfig:
     validation_clips: int = field(default=16, metadata=_help("whole clips of the validation split; 0 for none"))
     patience: int | None = field(
         default=None,
-        metadata=_help(
-            "keep the checkpoint with the lowest validation loss, and end after so many without a lower one"
-        ),
+        metadata=_help("keep the checkpoint with the lowest validation loss, and end after so many without a lower"),
     )
     visqol: bool = field(default=True, metadata=_help("measure ViSQOL, the slowest metric, if it is installed"))
     tracker: Literal["none", "tensorboard", "trackio"] = field(
@@ -85,7 +83,7 @@ class FitConfig:
     discriminator_warmup: int = field(default=100, metadata=_help("stage B: first steps, in which only it learns"))
     discriminator_checkpoint: str | None = field(
         default=None,
-        metadata=_help("stage B: folder or Hub id of an earlier run, whose discriminator goes on learning"),
+        metadata=_help("stage B: folder or Hub id of an earlier run whose discriminator goes on learning"),
     )
 
     @property

@@ -59,7 +59,8 @@ def after(record: Record, config: FitConfig, progress: Progress) -> Record:
 def merge(known: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Licences and attributions, each owner once.
 
-    A clip mixed from two recordings has the owners of both, joined by " + ": such a row adds nothing once both are known.
+    A clip mixed from two recordings has the owners of both, joined by " + ": such a row adds nothing once both are
+    known.
     """
     merged = [{name: row[name] for name in ("license", "attribution")} for row in known]
     seen = {part for row in merged for part in _parts(row)}
