@@ -13,7 +13,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from unlossy.degradation import CODECS
 
-from .cases import LOSSLESS
+from .cases import LOSSLESS, UNKNOWN
+from .comparing import ALL
 from .dataset_card import table
 from .measuring import INPUT, METRICS
 from .staging import TEMPLATE
@@ -107,9 +108,9 @@ def refuse_unattributed(data: Iterable[dict[str, Any]]) -> None:
 
 
 def ordered(summary: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """By codec, then bitrate; originals at the end."""
-    codecs = (*CODECS, LOSSLESS)
-    return sorted(summary, key=lambda row: (codecs.index(row["codec"]), row["kbps"]))
+    """By codec, then bitrate; originals and what is over all codecs at the end."""
+    order = (*CODECS, UNKNOWN, LOSSLESS, ALL)
+    return sorted(summary, key=lambda row: (order.index(row["codec"]), row["kbps"]))
 
 
 def named(row: dict[str, Any]) -> str:

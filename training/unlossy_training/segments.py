@@ -40,6 +40,11 @@ Batch = dict[str, Any]
 
 
 def load_pairs(name: str, split: str, *, streaming: bool = False) -> "datasets.Dataset | datasets.IterableDataset":
+    """The columns `clean` and `degraded` of [`load_split`]."""
+    return load_split(name, split, streaming=streaming).select_columns(list(COLUMNS))
+
+
+def load_split(name: str, split: str, *, streaming: bool = False) -> "datasets.Dataset | datasets.IterableDataset":
     """A split of pairs, their audio still encoded.
 
     Args:
@@ -77,7 +82,7 @@ def load_pairs(name: str, split: str, *, streaming: bool = False) -> "datasets.D
         for column in COLUMNS:
             if isinstance(pairs.features[column], datasets.Audio):
                 pairs = pairs.cast_column(column, datasets.Audio(decode=False))
-    return pairs.select_columns(list(COLUMNS))
+    return pairs
 
 
 def mix_pairs(

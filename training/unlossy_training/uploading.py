@@ -73,8 +73,8 @@ def upload_all(uploads: Sequence[Upload], tag: str | None, *, private: bool = Fa
     for upload in uploads:
         where: dict[str, Any] = {"repo_id": upload.repo_id, "repo_type": upload.repo_type}
         try:
-            sdk = {"space_sdk": "gradio"} if upload.repo_type == "space" else {}
-            url = api.create_repo(**where, **sdk, private=private, exist_ok=True)
+            space_sdk = "gradio" if upload.repo_type == "space" else None
+            url = api.create_repo(**where, space_sdk=space_sdk, private=private, exist_ok=True)
             # What the folder doesn't have any more goes with the same commit.
             commit = api.upload_folder(
                 **where, folder_path=upload.folder, commit_message=f"Publish {tag or 'with unlossy-train'}",
