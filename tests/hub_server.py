@@ -25,7 +25,7 @@ from typing import Any
 
 import uvicorn
 import yaml
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
@@ -144,8 +144,8 @@ class HubServer:
         tokens (`dict[str, str]`): user by token.
 
     Attributes:
-        stall_after (`int`, *optional*): bytes of an LFS upload after which the server stops reading, until the client
-            goes away; `stalled` is set when it has.
+        stall_after (`int`, *optional*): bytes of an LFS upload after which the server stops reading, as long as this is
+            set; `stalled` says that it has.
         requests (`list[str]`): what was asked for, method and path.
     """
 
@@ -211,18 +211,16 @@ def serve(folder: Path, tokens: dict[str, str]) -> Iterator[HubServer]:
 
 def application(hub: HubServer) -> FastAPI:
     """The endpoints. Handlers are coroutines without inner waiting where they write: one commit at a time."""
-    app = FastAPI()
+
+    async def note(request: Request) -> None:
+        hub.requests.append(f"{request.method} {request.url.path}")
+
+    app = FastAPI(dependencies=[Depends(note)])
 
     @app.exception_handler(HubError)
     async def answer(request: Request, error: HubError) -> JSONResponse:
         headers = {"X-Error-Message": error.message} | ({"X-Error-Code": error.code} if error.code else {})
         return JSONResponse({"error": error.message, **error.fields}, error.status, headers=headers)
-
-    @app.middleware("http")
-    async def note(request: Request, call_next: Any) -> Response:
-        hub.requests.append(f"{request.method} {request.url.path}")
-        response: Response = await call_next(request)
-        return response
 
     @app.get("/api/whoami-v2")
     async def whoami(request: Request) -> dict[str, Any]:
@@ -356,7 +354,7 @@ def application(hub: HubServer) -> FastAPI:
                     file.write(block)
                     if hub.stall_after is not None and received >= hub.stall_after:
                         hub.stalled.set()
-                        while not await request.is_disconnected():
+                        while hub.stall_after is not None:
                             await asyncio.sleep(0.02)
             if digest.hexdigest() != oid:
                 raise HubError(400, f"the content of {oid} is not what its name says")

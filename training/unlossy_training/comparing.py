@@ -91,7 +91,7 @@ def verdict(own: Comparison, general: Comparison | None) -> str:
     known = [metric for metric in FIGURES if general.changes(metric)]
     forgotten = ", ".join(_words(general, metric) for metric in known)
     lost = "visqol" in known and _mean(general.changes("visqol")) < -ALLOWED_LOSS
-    judgement = f"it has lost more than {ALLOWED_LOSS} of ViSQOL" if lost else "it has kept what it could"
+    judgement = f"it has lost {'more' if lost else 'no more'} than {ALLOWED_LOSS} of ViSQOL"
     return f"{sentence} On the general set {judgement}: {forgotten}."
 
 

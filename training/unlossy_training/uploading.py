@@ -52,9 +52,7 @@ def prepare(uploads: Sequence[Upload], tag: str | None) -> None:
         file, word = MARKS[upload.repo_type]
         path = find_file(upload.repo_id, file, repo_type=upload.repo_type) if file in files else None
         if files and (path is None or word not in path.read_text()):
-            raise ValueError(
-                f"{name} is there and holds something else than what is to be published: choose another id"
-            )
+            raise ValueError(f"{name} is there, and holds something else: choose another id")
         if tag in [known.name for known in refs.tags]:
             raise ValueError(f"{name} already has the tag {tag}: choose another --tag")
 
@@ -84,9 +82,8 @@ def upload_all(uploads: Sequence[Upload], tag: str | None, *, private: bool = Fa
                 api.create_tag(**where, tag=tag, revision=commit.oid)
         except HfHubHTTPError as error:
             finished = f"; done before it: {', '.join(done)}" if done else ""
-            raise ValueError(
-                f"the {upload.repo_type} {upload.repo_id} was refused: {reason(error)}{finished}"
-            ) from error
+            name = f"the {upload.repo_type} {upload.repo_id}"
+            raise ValueError(f"the Hub refuses {name}: {reason(error)}{finished}") from error
         done.append(f"{url} at revision {commit.oid}" + (f", tag {tag}" if tag else ""))
     return done
 
