@@ -52,8 +52,8 @@ from .recordings import write_whole
 from .segments import load_pairs, load_split
 from .summary import summarise
 
-VALIDATIONS = 6  # in the time given
-PATIENCE = 3
+VALIDATIONS = 5  # in the time given, and one before
+PATIENCE = 2
 MEASURED = 24  # clips, of each set
 GENERAL_HOURS, GENERAL_SEED = 0.1, 1000  # of a general set that is made up here; no seed of a published corpus
 RENDERED = "pieces that `unlossy-train corpus` has made up and rendered: not singing, speech or real recordings"
@@ -62,7 +62,7 @@ RENDERED = "pieces that `unlossy-train corpus` has made up and rendered: not sin
 def base_config(base: str, discriminator: bool) -> FitConfig:
     """How to train on top of a checkpoint: what training/RESULTS.md found to keep what was learned."""
     config = FitConfig(
-        from_checkpoint=base, learning_rate=4e-4, warmup=20, ema=0.99, patience=PATIENCE, validation_clips=12,
+        from_checkpoint=base, learning_rate=4e-4, warmup=20, ema=0.99, patience=PATIENCE, validation_clips=10,
         visqol=False, log_every=10,
     )  # fmt: skip
     if not discriminator:
