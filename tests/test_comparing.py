@@ -59,7 +59,7 @@ def test_tables() -> None:
     assert "| own recordings | opus 32 kbps | 1 | 3.00 → 2.90 (-0.10) | 20.00 → 20.10 (+0.10) |" in table
     assert "| own recordings | all codecs | 2 | 3.00 → 3.10 (+0.10) |" in table
     assert lowered(whole["after"][:3]) == ["opus 32 kbps: ViSQOL -0.10 at `detail 1`"]
-    assert harmed(rows((-0.09, 0), (0, 0))) == {"count": 0, "of": 3, "by": 0.1}
+    assert harmed(rows((-0.09, 0), (0, 0))) == {"count": 0, "of": 3, "by": 0.1, "metric": "ViSQOL"}
     assert harmed(rows((-0.2, 0), (0, 0)))["count"] == 1
 
 

@@ -70,7 +70,7 @@ def test_a_folder_becomes_a_measured_checkpoint(
     assert "| general set | all codecs |" in printed
     found = json.loads((output / "finetune.json").read_text())
     assert found["verdict"] in printed
-    assert found["verdict"].startswith("On your recordings the fine-tuned model is")
+    assert found["verdict"].startswith("On the held-out recordings the fine-tuned model is")
     assert found["base_model"] == str(base)
     log = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
     losses = [line["validation_loss"] for line in log if "validation_loss" in line]

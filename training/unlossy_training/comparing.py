@@ -72,11 +72,15 @@ def verdict(own: Comparison, general: Comparison | None) -> str:
     losses = [name for name, mean in means.items() if mean <= -NOTICEABLE[name]]
     figures = ", ".join(_words(own, metric) for metric in means)
     if gains and not losses:
-        sentence = f"On your recordings the fine-tuned model is better: {figures}."
+        sentence = f"On the held-out recordings the fine-tuned model is better: {figures}."
     elif gains:
-        sentence = f"On your recordings the fine-tuned model is better in one respect and worse in another: {figures}."
+        sentence = (
+            f"On the held-out recordings the fine-tuned model is better in one respect and worse in another: {figures}."
+        )
     else:
-        sentence = f"On your recordings the fine-tuned model is not better, keep the one you have: {figures}."
+        sentence = (
+            f"On the held-out recordings the fine-tuned model is not better, keep the one it started from: {figures}."
+        )
     conditions = dict.fromkeys((row["codec"], row["kbps"]) for row in own.after if row["codec"] != LOSSLESS)
     worse = [
         f"{codec} {kbps or ''}".strip() + f" ({METRICS[metric]} {_mean(own.changes(metric, (codec, kbps))):+.2f})"

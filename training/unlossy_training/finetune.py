@@ -18,7 +18,6 @@ import os
 import resource
 import shutil
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -38,6 +37,7 @@ from unlossy import SHIPPED_MODEL, load_model
 from . import comparing, corpus, dataset, own_pairs
 from .benchmark_fit import measure_stage
 from .cases import find_pairs, parse_grid
+from .clips import CLIP_SECONDS
 from .comparing import Comparison
 from .discriminators import WEIGHTS
 from .fit import fit
@@ -104,8 +104,12 @@ def hold_out(rows: Sequence[dict[str, str]], count: int) -> list[dict[str, str]]
     return [row | {"split": "validation"} for row in rows if row["title"] in held] + train
 
 
-def estimate(config: FitConfig, minutes: float) -> FitConfig:
-    """Measure a few steps, say what they promise, and settle the precision and how often to validate."""
+def estimate(config: FitConfig, minutes: float, clips: int) -> FitConfig:
+    """Measure a few steps, say what they promise, and settle the precision and how often to validate.
+
+    Args:
+        clips (`int`): that both models are measured on.
+    """
     pairs = load_pairs(config.pairs, "train")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     options = [replace(config, mixed_precision="bf16"), replace(config, mixed_precision="no")]
@@ -124,7 +128,8 @@ def estimate(config: FitConfig, minutes: float) -> FitConfig:
     print(
         f"estimate: {minutes:g} min, in which {steps} steps ({speed:.1f} s of audio a second"
         f"{', with discriminators' if config.adversarial else ''}) would hear {steps * config.batch_size} segments of "
-        f"{config.segment_seconds:g} s from {len(pairs)} clips; {memory:.1f} GB of memory",
+        f"{config.segment_seconds:g} s from {len(pairs)} clips; {memory:.1f} GB of memory. Before and after it, "
+        f"{clips} clips of {CLIP_SECONDS:g} s are restored and measured",
         flush=True,
     )
     every = max(1, steps // VALIDATIONS)
@@ -167,16 +172,15 @@ def finetune(options: argparse.Namespace) -> None:
     cases = {"own": comparing.evenly(find_pairs(Path(pairs), test), MEASURED)}
     if general:
         cases["general"] = comparing.evenly(find_pairs(Path(general)), MEASURED)
-    state = output / "fit.json"
-    if state.exists():  # going on: the time is counted over all resumptions
-        config = FitConfig(**json.loads(state.read_text()) | {"max_minutes": options.max_minutes})
+    begun = output / "fit.json"
+    if begun.exists():  # going on: with what was settled then, and the time counted over all resumptions
+        settled = json.loads(begun.read_text())
+        kept = {name: settled[name] for name in ("mixed_precision", "validate_every", "save_every")}
+        config = replace(config, max_minutes=options.max_minutes, **kept)
     else:
-        config = estimate(config, options.max_minutes)
+        config = estimate(config, options.max_minutes, clips=sum(map(len, cases.values())))
     config.check()
-    started = time.monotonic()
     before = _measure(cases, base)
-    seconds = time.monotonic() - started
-    print(f"measured the model as it was, in {seconds / 60:.1f} min; as much will follow at the end", flush=True)
     fit(config)
     _report(base, output, before, _measure(cases, str(output)), note)
 

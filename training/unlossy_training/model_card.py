@@ -18,7 +18,7 @@ from .comparing import ALL
 from .dataset_card import table
 from .measuring import INPUT, METRICS
 from .staging import TEMPLATE
-from .summary import change, markdown, worst_clips
+from .summary import change, deciding, markdown, worst_clips
 from .training_record import Record
 
 SHOWN = {"visqol": ("detail 1",), "si_sdr": ("detail 0", "detail 1")}  # what a reader looks for first
@@ -87,11 +87,15 @@ def write_card(folder: Path, description: Description, evaluation: dict[str, Any
             ],
         ),
         minutes=round(sum(run["minutes"] for run in record["runs"])),
-        owners=table(
-            ["licence", "attribution"], [(row["license"], row["attribution"] or "none given") for row in record["data"]]
-        ),
+        owners=owners(record["data"]),
+        evaluated=owners(evaluation["recordings"]) if "recordings" in evaluation else None,
     )
     card.save(folder / "README.md")
+
+
+def owners(data: Iterable[dict[str, Any]]) -> str:
+    """Whose recordings they are."""
+    return table(["licence", "attribution"], [(row["license"], row["attribution"] or "none given") for row in data])
 
 
 def refuse_unattributed(data: Iterable[dict[str, Any]]) -> None:
@@ -176,7 +180,8 @@ def _difference(before: float | None, after: float | None) -> str:
 def harmed(clips: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """How many clips lost by restoration at `detail` 1, of how many, by the metric they are ranked by."""
     changes = [change(row) for row in clips]
-    return {"count": sum(value < HARM for value in changes), "of": len(changes), "by": -HARM}
+    metric = METRICS[deciding(clips[0])]
+    return {"count": sum(value < HARM for value in changes), "of": len(changes), "by": -HARM, "metric": metric}
 
 
 def lowered(summary: Sequence[dict[str, Any]]) -> list[str]:

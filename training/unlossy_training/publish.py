@@ -25,6 +25,7 @@ from unlossy import SHIPPED_MODEL, load_model
 from . import training_record
 from .measuring import fingerprint
 from .model_card import Description, write_card
+from .recordings import find_recordings
 from .staging import check, sizes, stage
 from .uploading import Upload, prepare, upload_all
 
@@ -69,6 +70,10 @@ def publish(options: argparse.Namespace, folder: Path) -> None:
     if not results:
         raise ValueError("give --results, the JSON of `unlossy-train evaluate --output`: the card is made from it")
     evaluation = read_evaluation(results, checkpoint)
+    if options.recordings:
+        owners = [{"license": one.license, "attribution": one.attribution}
+                  for one in find_recordings("real", options.recordings)]  # fmt: skip
+        evaluation["recordings"] = training_record.merge([], owners)
     base_model = options.base_model or evaluation.get("base_model")
     if finetune.exists() and (base_model is None or base_model.count("/") != 1 or Path(base_model).exists()):
         raise ValueError("this is a fine-tune: give --base-model, the Hub id of what it was made from")
