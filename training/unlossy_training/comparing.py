@@ -71,16 +71,10 @@ def verdict(own: Comparison, general: Comparison | None) -> str:
     gains = [name for name, mean in means.items() if mean >= NOTICEABLE[name]]
     losses = [name for name, mean in means.items() if mean <= -NOTICEABLE[name]]
     figures = ", ".join(_words(own, metric) for metric in means)
-    if gains and not losses:
-        sentence = f"On the held-out recordings the fine-tuned model is better: {figures}."
-    elif gains:
-        sentence = (
-            f"On the held-out recordings the fine-tuned model is better in one respect and worse in another: {figures}."
-        )
-    else:
-        sentence = (
-            f"On the held-out recordings the fine-tuned model is not better, keep the one it started from: {figures}."
-        )
+    judgement = "better" if gains else "not better, keep the one it started from"
+    if gains and losses:
+        judgement = "better in one respect and worse in another"
+    sentence = f"On the held-out recordings the fine-tuned model is {judgement}: {figures}."
     conditions = dict.fromkeys((row["codec"], row["kbps"]) for row in own.after if row["codec"] != LOSSLESS)
     worse = [
         f"{codec} {kbps or ''}".strip() + f" ({METRICS[metric]} {_mean(own.changes(metric, (codec, kbps))):+.2f})"
@@ -92,11 +86,12 @@ def verdict(own: Comparison, general: Comparison | None) -> str:
         sentence += f" It is worse at {', '.join(worse)}."
     if general is None:
         return f"{sentence} What it may have forgotten was not measured."
-    known = [metric for metric in FIGURES if general.changes(metric)]
+    known = {metric: _mean(general.changes(metric)) for metric in FIGURES if general.changes(metric)}
     forgotten = ", ".join(_words(general, metric) for metric in known)
-    lost = "visqol" in known and _mean(general.changes("visqol")) < -ALLOWED_LOSS
-    judgement = f"it has lost {'more' if lost else 'no more'} than {ALLOWED_LOSS} of ViSQOL"
-    return f"{sentence} On the general set {judgement}: {forgotten}."
+    if "visqol" in known:
+        lost = "" if known["visqol"] < -ALLOWED_LOSS else "no "
+        forgotten = f"it has lost {lost}more than {ALLOWED_LOSS} of ViSQOL: {forgotten}"
+    return f"{sentence} On the general set {forgotten}."
 
 
 def _words(comparison: Comparison, metric: str) -> str:

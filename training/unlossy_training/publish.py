@@ -26,7 +26,7 @@ from . import training_record
 from .measuring import fingerprint
 from .model_card import Description, write_card
 from .recordings import find_recordings
-from .staging import check, sizes, stage
+from .staging import check, stage
 from .uploading import Upload, prepare, upload_all
 
 FINETUNE = "finetune.json"  # what `finetune` leaves beside its checkpoint
@@ -106,10 +106,10 @@ def publish(options: argparse.Namespace, folder: Path) -> None:
         print("\n".join(upload_all(uploads, options.tag, private=options.private)))
         return
     for upload in uploads:
-        files = sizes(upload.folder)
-        total = sum(size for _, size in files) / 1e6
+        files = upload.sizes()
+        total = sum(files.values()) / 1e6
         print(f"\n{upload.repo_type} {upload.repo_id}: {len(files)} files, {total:.1f} MB, from {upload.folder}")
-        print("\n".join(f"  {size:>11,}  {name}" for name, size in files))
+        print("\n".join(f"  {size:>11,}  {name}" for name, size in files.items()))
     print(f"\nnothing was uploaded{f'; the tag would be {options.tag}' if options.tag else ''}")
 
 

@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,9 +138,3 @@ def check(checkpoint: str, folder: Path) -> float:
     if not difference <= LARGEST_DIFFERENCE:
         raise ValueError(f"{folder} restores {song.name} differently from {checkpoint}: by up to {difference:g}")
     return difference
-
-
-def sizes(folder: Path) -> Sequence[tuple[str, int]]:
-    """Names and sizes [bytes] of the files in a folder and its sub-folders."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in files]

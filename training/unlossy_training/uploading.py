@@ -7,11 +7,16 @@ from typing import Any
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, RepositoryNotFoundError
+from huggingface_hub.utils import filter_repo_objects
 
 from .hub_files import find_file
 
 # What a repository of ours has in it: a word in a file. Anything else that has the name isn't overwritten.
 MARKS = {"model": ("config.json", '"unlossy"'), "dataset": ("README.md", "unlossy"), "space": ("README.md", "unlossy")}
+
+
+# What trying a Space leaves in its folder.
+LEFTOVERS = {"space": ["*__pycache__*", "*.restored.*"]}
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,13 @@ class Upload:
     repo_type: str
     repo_id: str
     folder: Path
+
+    def sizes(self) -> dict[str, int]:
+        """Names and sizes [bytes] of the files to upload."""
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        names = [path.relative_to(self.folder).as_posix() for path in files]
+        kept = filter_repo_objects(names, ignore_patterns=LEFTOVERS.get(self.repo_type))
+        return {name: (self.folder / name).stat().st_size for name in kept}
 
 
 def prepare(uploads: Sequence[Upload], tag: str | None) -> None:
@@ -76,7 +88,7 @@ def upload_all(uploads: Sequence[Upload], tag: str | None, *, private: bool = Fa
             # What the folder doesn't have any more goes with the same commit.
             commit = api.upload_folder(
                 **where, folder_path=upload.folder, commit_message=f"Publish {tag or 'with unlossy-train'}",
-                delete_patterns="*", ignore_patterns=["__pycache__/*", "*.pyc", "*.restored.*.part"],
+                delete_patterns="*", ignore_patterns=LEFTOVERS.get(upload.repo_type),
             )  # fmt: skip
             if tag:
                 api.create_tag(**where, tag=tag, revision=commit.oid)
