@@ -297,6 +297,11 @@ def test_errors_of_the_hub_are_clear_and_come_before_any_upload(
     code, _, errors = run(hub, tmp_path / "fresh", *words, "--model", "me/missing")
     assert code == 2
     assert "me/missing: no Unlossy model found" in errors
+    hub.address, address = "http://127.0.0.1:9", hub.address
+    try:
+        assert "the Hub can't be reached at http://127.0.0.1:9" in refused("me/tiny2")
+    finally:
+        hub.address = address
 
 
 def test_the_loopback_hub_keeps_private_repositories_to_their_owner(hub: HubServer, tmp_path: Path) -> None:

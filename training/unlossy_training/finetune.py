@@ -143,7 +143,10 @@ def finetune(options: argparse.Namespace) -> None:
         OSError: files can't be written, or the Hub be reached.
     """
     base, output = options.model or SHIPPED_MODEL, options.output
-    load_model(base, device="cpu")  # or a typing error would show only after the encoding
+    # What would only be noticed after the encoding.
+    load_model(base, device="cpu")
+    if options.general:
+        load_split(options.general, "validation")
     conditions = own_pairs.conditions_of(options.like) if options.like else parse_grid(options.grid or ())
     if own_pairs.is_pairs(options.input):
         if conditions:
@@ -161,8 +164,6 @@ def finetune(options: argparse.Namespace) -> None:
     general: str | None = options.general
     if general is None:
         general, note = general_pairs(output / "work" / "general")
-    else:
-        load_split(general, "validation")
     print(note, flush=True)
 
     discriminator = not options.no_discriminator and find_file(base, WEIGHTS) is not None
@@ -181,7 +182,8 @@ def finetune(options: argparse.Namespace) -> None:
         config = estimate(config, options.max_minutes, clips=sum(map(len, cases.values())))
     config.check()
     before = _measure(cases, base)
-    fit(config)
+    if not fit(config):
+        raise KeyboardInterrupt
     _report(base, output, before, _measure(cases, str(output)), note)
 
 

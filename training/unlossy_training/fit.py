@@ -49,8 +49,11 @@ LARGEST_FAILING_SHARE, FEWEST_FAILURES = 0.1, 10
 EXAMPLES = 3  # clips for the tracker
 
 
-def fit(config: FitConfig) -> None:
+def fit(config: FitConfig) -> bool:
     """
+    Returns:
+        `bool`: whether it came to its end; false after Ctrl-C or SIGTERM.
+
     Raises:
         ValueError: something about the configuration, the pairs or `output` doesn't fit.
         OSError: the state or the checkpoint can't be written.
@@ -101,8 +104,9 @@ def fit(config: FitConfig) -> None:
         cut_log(output / "log.jsonl", progress.step)
         (output / "fit.json").write_text(json.dumps(dataclasses.asdict(config), indent=1) + "\n")
     run = Run(config, accelerator, learner, validation, progress)
-    run.train(segments)
+    finished = run.train(segments)
     accelerator.end_training()
+    return finished
 
 
 class Run:
@@ -123,11 +127,12 @@ class Run:
         self.named_failures: set[str] = set()
         self.record = training_record.before(config)
 
-    def train(self, segments: Segments | StreamedSegments) -> None:
+    def train(self, segments: Segments | StreamedSegments) -> bool:
+        """Until the end, or an interruption; returns whether it was the end."""
         config, accelerator, progress = self.config, self.accelerator, self.progress
         if progress.stopped or self.agree(False, 0)[0] >= 1:
             self.say(f"nothing left to do in {self.output}: {progress.stopped or 'the budget is spent'}")
-            return
+            return True
         processes = accelerator.num_processes
         segments_a_step = config.batch_size * config.accumulation * processes
         data = batches(
@@ -189,6 +194,7 @@ class Run:
             self.validate()
         self.save(sums)
         self.report(interrupted)
+        return not interrupted
 
     def step(self, micro: list[Batch], spent: float) -> dict[str, Tensor]:
         """One update; what isn't finite is kept for inspection."""

@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    LocalTokenNotFoundError,
+    RepositoryNotFoundError,
+)
 from huggingface_hub.utils import filter_repo_objects
 
 from .hub_files import find_file
@@ -49,6 +55,8 @@ def prepare(uploads: Sequence[Upload], tag: str | None) -> None:
         raise ValueError("there is no token for the Hub: log in with `hf auth login`, or set HF_TOKEN") from error
     except HfHubHTTPError as error:
         raise ValueError(f"the Hub doesn't accept the token ({reason(error)}): log in with `hf auth login`") from error
+    except HTTPError as error:
+        raise ValueError(f"the Hub can't be reached at {api.endpoint}: {error}") from error
     namespaces = [user["name"], *(organization["name"] for organization in user.get("orgs", []))]
     for upload in uploads:
         name = f"the {upload.repo_type} {upload.repo_id}"
@@ -92,7 +100,7 @@ def upload_all(uploads: Sequence[Upload], tag: str | None, *, private: bool = Fa
             )  # fmt: skip
             if tag:
                 api.create_tag(**where, tag=tag, revision=commit.oid)
-        except HfHubHTTPError as error:
+        except HTTPError as error:
             finished = f"; done before it: {', '.join(done)}" if done else ""
             name = f"the {upload.repo_type} {upload.repo_id}"
             raise ValueError(f"the Hub refuses {name}: {reason(error)}{finished}") from error
@@ -100,6 +108,6 @@ def upload_all(uploads: Sequence[Upload], tag: str | None, *, private: bool = Fa
     return done
 
 
-def reason(error: HfHubHTTPError) -> str:
-    """The Hub's own words, without what huggingface_hub puts around them."""
-    return error.server_message or " ".join(str(error).split())
+def reason(error: HTTPError) -> str:
+    """The Hub's own words, without what huggingface_hub puts around them; or why it can't be reached."""
+    return getattr(error, "server_message", None) or " ".join(str(error).split())
