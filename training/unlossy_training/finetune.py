@@ -112,13 +112,13 @@ def estimate(config: FitConfig, minutes: float, clips: int) -> FitConfig:
     """
     pairs = load_pairs(config.pairs, "train")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    options = [replace(config, mixed_precision="bf16"), replace(config, mixed_precision="no")]
+    candidates = [replace(config, mixed_precision="bf16"), replace(config, mixed_precision="no")]
     # bf16 is fast where the hardware has it, and slow where it doesn't.
-    speeds = [measure_stage(option, pairs, device, windows=2, steps=2)["audio_s_per_s"] for option in options]
+    speeds = [measure_stage(option, pairs, device, windows=2, steps=2)["audio_s_per_s"] for option in candidates]
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
     speed = max(speeds)
-    config = options[speeds.index(speed)]
+    config = candidates[speeds.index(speed)]
     steps = max(1, round(minutes * 60 * speed / (config.batch_size * config.segment_seconds)))
     if device == "cuda":
         memory = torch.cuda.max_memory_allocated() / 1e9
@@ -151,7 +151,7 @@ def finetune(options: argparse.Namespace) -> None:
     if own_pairs.is_pairs(options.input):
         if conditions:
             raise ValueError(f"{options.input} has degraded sides already: leave --like and --grid out")
-        pairs, test = options.input, test_split(options.input)
+        pairs, test = options.input, measured_split(options.input)
         if test == "validation":
             print("The pairs have no test split: the validation split, which chooses the weights, also measures them.")
     else:
@@ -217,7 +217,7 @@ def _report(
     print(f"The weights with the lowest validation loss are in {output}.")
 
 
-def test_split(pairs: str) -> str:
+def measured_split(pairs: str) -> str:
     """The split to measure on: "test", or "validation" where there is none.
 
     Raises:

@@ -79,10 +79,10 @@ def publish(options: argparse.Namespace, folder: Path) -> None:
         raise ValueError("this is a fine-tune: give --base-model, the Hub id of what it was made from")
     pairs_id = f"{options.repo_id}-pairs" if options.pairs else None
     uploads = [Upload("model", options.repo_id, folder)]
-    if options.pairs:
+    if pairs_id:
         if not (options.pairs / "counts.json").exists():
             raise ValueError(f"{options.pairs} holds no pairs made by `unlossy-train dataset`")
-        uploads.insert(0, Upload("dataset", f"{options.repo_id}-pairs", options.pairs))  # before the card that names it
+        uploads.insert(0, Upload("dataset", pairs_id, options.pairs))  # before the card that names it
     if options.space:
         if not (options.space / "README.md").exists():
             raise ValueError(f"{options.space} is no Space: it has no README.md with the Space's header")
