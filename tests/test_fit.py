@@ -210,6 +210,23 @@ def test_stage_b_stops_when_it_costs_fidelity(
     assert "nothing left to do" in capsys.readouterr().err
 
 
+def test_patience_ends_a_run_and_keeps_the_best(
+    tiny_pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], lively_model: UnlossyModel
+) -> None:
+    """A learning rate that ruins any model: the best is what the run began with."""
+    lively_model.save_pretrained(tmp_path / "lively")
+    fields: dict[str, Any] = {"from_checkpoint": tmp_path / "lively", "learning_rate": 0.5, "ema": 0, "max_steps": 40}
+    fields |= {"patience": 2, "validation_clips": 2, "validate_every": 2, "general_pairs": tiny_pairs}
+    log = run(tiny_pairs, tmp_path / "out", **fields)
+    assert log[-1]["step"] == 4
+    assert log[0]["validation_loss"] < min(line.get("validation_loss", 1e9) for line in log[1:])
+    assert "has not fallen for 2 validations" in capsys.readouterr().err
+    kept, begun = (UnlossyModel.from_pretrained(tmp_path / name).state_dict() for name in ("out", "lively"))
+    assert all(torch.equal(kept[name], begun[name]) for name in begun)
+    (recorded,) = json.loads((tmp_path / "out" / "training.json").read_text())["runs"]
+    assert (recorded["stage"], recorded["steps"]) == ("A", 4)
+
+
 def test_bad_pairs_are_counted_and_too_many_are_an_error(
     tiny_pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from unlossy_training.dataset import FEATURES
-from unlossy_training.segments import Segments, StreamedSegments, batches, load_pairs, read_pair
+from unlossy_training.segments import Segments, StreamedSegments, batches, load_pairs, mix_pairs, read_pair
 
 RATE = 44_100
 
@@ -122,3 +122,14 @@ def test_what_is_wrong_with_a_dataset_is_named(tmp_path: Path) -> None:
             load_pairs(str(tmp_path), "train", streaming=streaming)
     with pytest.raises(ValueError, match=r"no validation-\*\.parquet"):
         load_pairs(str(tmp_path), "validation")
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_share_comes_from_general_pairs(streaming: bool, tiny_pairs: Path) -> None:
+    pairs = load_pairs(str(tiny_pairs), "train")
+    own, general = (pairs.select([row] * count) for row, count in ((0, 1500), (1, 20)))
+    if streaming:
+        own, general = own.to_iterable_dataset(), general.to_iterable_dataset()
+    drawn = [row["clean"]["path"] for row in itertools.islice(mix_pairs(own, general, 0.25, seed=0), 1500)]
+    assert set(drawn) == {pairs[row]["clean"]["path"] for row in (0, 1)}
+    assert np.mean([path == pairs[1]["clean"]["path"] for path in drawn]) == pytest.approx(0.25, abs=0.04)

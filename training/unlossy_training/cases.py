@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import datasets
 
 LOSSLESS = "lossless"  # the original itself: a restorer must leave it alone
+UNKNOWN = "unknown"  # codec of a pair whose degraded side was found as it is
 SUFFIXES = (".flac", ".wav")
 SHORTEST = 1.0  # [s] ViSQOL takes no less
 
@@ -33,10 +34,11 @@ class Case:
 
     Attributes:
         clip (`str`): its name in the report.
-        codec (`str`): one of `CODECS`, or `LOSSLESS`.
-        kbps (`int`): nominal bitrate [kbps]; 0 for lossless.
-        path (`Path`): the recording, or the folder of the dataset.
-        row (`int`, *optional*): in the dataset's validation split.
+        codec (`str`): one of `CODECS`, `LOSSLESS` or, of pairs, `UNKNOWN`.
+        kbps (`int`): nominal bitrate [kbps]; 0 for lossless and unknown.
+        path (`Path`): the recording, or the folder or Hub id of the dataset.
+        row (`int`, *optional*): in a split of the dataset.
+        split (`str`): which.
     """
 
     clip: str
@@ -44,6 +46,7 @@ class Case:
     kbps: int
     path: Path
     row: int | None = None
+    split: str = "validation"
 
     def files(self) -> tuple[bytes, bytes | None]:
         """The clean file, and the degraded one if it is already there.
@@ -52,7 +55,7 @@ class Case:
             ValueError: it can't be read.
         """
         if self.row is not None:
-            pair = _validation(self.path)[self.row]
+            pair = _pairs(self.path, self.split)[self.row]
             return pair["clean"]["bytes"], pair["degraded"]["bytes"]
         try:
             return self.path.read_bytes(), None
@@ -142,31 +145,32 @@ def find_recordings(folder: Path, grid: Sequence[Condition]) -> list[Case]:
     return [Case(str(path.relative_to(folder)), codec, kbps, path) for codec, kbps in grid for path in files]
 
 
-def find_pairs(folder: Path) -> list[Case]:
-    """The validation split of a dataset; what is untouched there ("identity") counts as lossless.
+def find_pairs(name: Path, split: str = "validation") -> list[Case]:
+    """A split of a dataset; what is untouched there ("identity") counts as lossless.
 
     Bitrates become the nearest of MP3's, or the means of VBR files would be as many rows as there are files.
 
+    Args:
+        name (`Path`): folder of pairs, or id of a dataset on the Hub.
+
     Raises:
-        ValueError: the dataset has no validation split.
+        ValueError: the dataset has no such split.
     """
-    pairs = _validation(folder)
+    pairs = _pairs(name, split)
+    flat = pairs.flatten()  # not `pairs` itself, which would read all the audio
+    columns = [name for name in ("clean.path", "codec", "bitrate_kbps") if name in flat.column_names]
     cases = []
-    # Not `pairs` itself, which would read all the audio.
-    for row, pair in enumerate(pairs.flatten().select_columns(["clean.path", "codec", "bitrate_kbps"])):
-        codec = pair["codec"] if pair["codec"] in CODECS else LOSSLESS
-        nominal = pair["bitrate_kbps"]
-        kbps = 0 if codec == LOSSLESS else min(MP3_BITRATES, key=lambda rate: abs(rate - nominal))
-        cases.append(Case(pair["clean.path"] or f"row {row}", codec, kbps, folder, row))
-    order = (*CODECS, LOSSLESS)
+    for row, pair in enumerate(flat.select_columns(columns)):
+        codec, nominal = pair.get("codec", UNKNOWN), pair.get("bitrate_kbps", 0)
+        codec = LOSSLESS if codec == "identity" else codec if codec in CODECS else UNKNOWN
+        kbps = min(MP3_BITRATES, key=lambda rate: abs(rate - nominal)) if codec in CODECS else 0
+        cases.append(Case(pair["clean.path"] or f"row {row}", codec, kbps, name, row, split))
+    order = (*CODECS, UNKNOWN, LOSSLESS)
     return sorted(cases, key=lambda case: (order.index(case.codec), case.kbps))
 
 
 @functools.cache
-def _validation(folder: Path) -> "datasets.Dataset":
-    import datasets  # comes with the extra `train`, which recordings can do without
+def _pairs(name: Path, split: str) -> "datasets.Dataset":
+    from .segments import load_split  # needs the extra `train`, which recordings can do without
 
-    files = sorted(str(path) for path in folder.glob("validation-*.parquet"))
-    if not files:
-        raise ValueError(f"{folder} has no validation-*.parquet; make it with `unlossy-train dataset`.")
-    return datasets.load_dataset("parquet", data_files=files, split="train")
+    return load_split(str(name), split)

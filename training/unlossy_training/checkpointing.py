@@ -36,6 +36,8 @@ class Progress:
         failures (`int`): pairs that couldn't be used, counted as often as they were drawn.
         epoch_rows (`int`, *optional*): rows of a stream's epoch, once known.
         baseline_si_sdr (`float`, *optional*): of the validation clips at detail 0 when stage B began [dB].
+        best_loss (`float`, *optional*): the lowest of all validations so far, where the best checkpoint is kept [dB].
+        stale (`int`): validations since then.
         stopped (`str`, *optional*): why the run ended before its budget.
         sums (`dict[str, float]`): of what the next line of the log is the mean of.
     """
@@ -46,6 +48,8 @@ class Progress:
     failures: int = 0
     epoch_rows: int | None = None
     baseline_si_sdr: float | None = None
+    best_loss: float | None = None
+    stale: int = 0
     stopped: str | None = None
     sums: dict[str, float] = field(default_factory=dict)
 

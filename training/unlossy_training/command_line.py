@@ -15,7 +15,9 @@ COMMANDS = {
     "corpus": "build the open corpus: clips of clean music, singing and speech",
     "dataset": "encode clips into pairs of degraded and clean audio",
     "fit": "train on pairs",
+    "finetune": "adapt a checkpoint to your own recordings",
     "evaluate": "measure a checkpoint on recordings or pairs",
+    "publish": "put a checkpoint on the Hub, with its card, its pairs and its Space",
     "benchmark-fit": "measure the speed of training",
     "benchmark-restore": "measure the speed and memory of restoring",
 }

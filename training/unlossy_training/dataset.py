@@ -170,8 +170,8 @@ def build(clips: Path, output: Path, *, seed: int = 0, workers: int = 2) -> dict
     """Encode the clips of a folder and write the pairs, their card and `counts.json`.
 
     Returns:
-        `dict`: the pairs counted by split, source, codec and mode, the rejected clips counted by kind, and the reason
-        (`reasons`) against each of these: what `counts.json` holds.
+        `dict`: the pairs counted by split, source, codec and mode, the owners of what is in them, the rejected clips
+        counted by kind, and the reason (`reasons`) against each of these: what `counts.json` holds.
 
     Raises:
         ValueError: no clips, no pair from any of them, or `output` is not empty.
@@ -198,6 +198,8 @@ def build(clips: Path, output: Path, *, seed: int = 0, workers: int = 2) -> dict
             for name in ("split", "source", "codec", "mode")
         }
         counts["rejected"] = dict(sorted(Counter(error.kind for error in rejected).items()))
+        owners = sorted({(pair["license"], pair["attribution"]) for pair in kept})
+        counts["owners"] = [{"license": license, "attribution": attribution} for license, attribution in owners]
         # Without the folder, which is nobody's business once this is on the Hub.
         counts["reasons"] = [str(error).replace(f"{clips}/", "") for error in rejected]
         (folder / "counts.json").write_text(json.dumps(counts, indent=1) + "\n")
@@ -241,7 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if options.clips:
             counts = build(options.clips, options.output, seed=options.seed, workers=options.workers)
-            print(json.dumps({name: count for name, count in counts.items() if name != "reasons"}))
+            print(json.dumps({name: count for name, count in counts.items() if name not in ("owners", "reasons")}))
         if options.push_to_hub:
             print(push_to_hub(options.output, options.push_to_hub, private=options.private))
     except (ValueError, OSError, BrokenProcessPool, HfHubHTTPError) as error:

@@ -46,7 +46,8 @@ degraded, clean = decode_pair(pairs[0])  # (channels, samples), float32 at 44.1 
 - `bitrate_kbps`: what the encoder was asked for; the mean of the file where it was asked for a quality (VBR of MP3 and
   AAC); 0 for identity
 - `mode`: `joint` (stereo as the encoder likes), `stereo` (left and right apart) or `mono`; then `cbr` or `vbr`; then,
-  for a double encode, `after` with codec and bitrate of the first one, as in `joint cbr after opus 64`
+  for a double encode, `after` with codec and bitrate of the first one, as in `joint cbr after opus 64`; `found`
+  where the degraded side was not encoded here (it is kept losslessly)
 - `offset_samples`: by which the decoded degraded side lags behind the clean one, measured by cross-correlation: 0 in
   every pair, because others were left out
 - `cutoff_hz`: where the spectrum of the degraded side ends in a cliff, as measured; null where it is full

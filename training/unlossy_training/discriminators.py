@@ -16,6 +16,8 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from unlossy.spectral_unlossy import to_mid_side
 
+from .hub_files import find_file
+
 WEIGHTS = "discriminator.safetensors"
 WINDOWS = (2048, 1024, 512)  # [samples]
 # Without compression nothing above 10 kHz would be seen: it is 60 dB below the bass.
@@ -105,11 +107,14 @@ class SpectralDiscriminators(nn.Module):
     @classmethod
     def load(cls, folder: str | Path) -> "SpectralDiscriminators":
         """
+        Args:
+            folder: or Hub id.
+
         Raises:
             ValueError: there is none.
         """
-        path = Path(folder, WEIGHTS)
-        if not path.is_file():
+        path = find_file(str(folder), WEIGHTS)
+        if path is None:
             raise ValueError(f"there is no {WEIGHTS} in {folder}; stage B of an earlier run leaves one")
         with safe_open(path, framework="pt") as file:
             shape = json.loads(file.metadata()["discriminator"])

@@ -36,11 +36,11 @@ from transformers.utils.logging import disable_progress_bar
 
 from unlossy import UnlossyFeatureExtractor
 
-from . import tracking
+from . import tracking, training_record
 from .checkpointing import Progress, cut_log, newest_state, publish, read_progress, save_state
 from .fit_config import FitConfig, parse
 from .learning import OPTIMIZER, Learner, NotFiniteError, prepare
-from .segments import Batch, Segments, StreamedSegments, batches, load_pairs
+from .segments import Batch, Segments, StreamedSegments, batches, load_pairs, mix_pairs
 from .validating import Figures, Validation
 
 LARGEST_LOSS_DB = 0.1  # of SI-SDR at detail 0 that stage B may cost [dB]
@@ -49,8 +49,11 @@ LARGEST_FAILING_SHARE, FEWEST_FAILURES = 0.1, 10
 EXAMPLES = 3  # clips for the tracker
 
 
-def fit(config: FitConfig) -> None:
+def fit(config: FitConfig) -> bool:
     """
+    Returns:
+        `bool`: whether it came to its end; false after Ctrl-C or SIGTERM.
+
     Raises:
         ValueError: something about the configuration, the pairs or `output` doesn't fit.
         OSError: the state or the checkpoint can't be written.
@@ -73,6 +76,9 @@ def fit(config: FitConfig) -> None:
     )
     set_seed(config.seed)
     pairs = load_pairs(config.pairs, "train", streaming=config.streaming)
+    if config.general_pairs:
+        general = load_pairs(config.general_pairs, "train", streaming=config.streaming)
+        pairs = mix_pairs(pairs, general, config.general_share, config.seed)
     learner, segments = prepare(accelerator, config, pairs, fresh=state is None)
     if isinstance(segments, StreamedSegments):
         segments.epoch_rows = progress.epoch_rows
@@ -98,8 +104,9 @@ def fit(config: FitConfig) -> None:
         cut_log(output / "log.jsonl", progress.step)
         (output / "fit.json").write_text(json.dumps(dataclasses.asdict(config), indent=1) + "\n")
     run = Run(config, accelerator, learner, validation, progress)
-    run.train(segments)
+    finished = run.train(segments)
     accelerator.end_training()
+    return finished
 
 
 class Run:
@@ -118,20 +125,23 @@ class Run:
         self.output = Path(config.output)
         self.seconds_before, self.begun = progress.seconds, time.monotonic()
         self.named_failures: set[str] = set()
+        self.record = training_record.before(config)
 
-    def train(self, segments: Segments | StreamedSegments) -> None:
+    def train(self, segments: Segments | StreamedSegments) -> bool:
+        """Until the end, or an interruption; returns whether it was the end."""
         config, accelerator, progress = self.config, self.accelerator, self.progress
         if progress.stopped or self.agree(False, 0)[0] >= 1:
             self.say(f"nothing left to do in {self.output}: {progress.stopped or 'the budget is spent'}")
-            return
+            return True
         processes = accelerator.num_processes
         segments_a_step = config.batch_size * config.accumulation * processes
         data = batches(
             segments, config.batch_size, start=progress.position, workers=config.workers,
             process=accelerator.process_index, processes=processes,
         )  # fmt: skip
-        if config.adversarial and progress.baseline_si_sdr is None:
-            self.validate()  # what the rule compares with
+        missing = progress.baseline_si_sdr if config.adversarial else progress.best_loss if config.patience else 0.0
+        if missing is None:
+            self.validate()  # what is compared with
         device = accelerator.device
         sums = {name: torch.tensor(value, device=device) for name, value in progress.sums.items()}
         since, waited, timed = time.monotonic(), 0.0, 0
@@ -184,6 +194,7 @@ class Run:
             self.validate()
         self.save(sums)
         self.report(interrupted)
+        return not interrupted
 
     def step(self, micro: list[Batch], spent: float) -> dict[str, Tensor]:
         """One update; what isn't finite is kept for inspection."""
@@ -207,8 +218,24 @@ class Run:
             self.name_failure(failure)
         if self.config.adversarial and self.damaged(figures):
             return False
+        if self.config.patience is not None and not self.improved(figures["loss"]):
+            return self.progress.stopped is None
         self.publish()
         return True
+
+    def improved(self, loss: float) -> bool:
+        """Whether a validation was the best so far; with the last of too many that weren't, the run is over."""
+        progress, patience = self.progress, self.config.patience
+        if progress.best_loss is None or loss < progress.best_loss:
+            progress.best_loss, progress.stale = loss, 0
+            return True
+        progress.stale += 1
+        if patience is not None and progress.stale >= patience:
+            progress.stopped = (
+                f"the validation loss has not fallen for {patience} validations; {self.output} keeps the checkpoint "
+                "with the lowest"
+            )
+        return False
 
     def damaged(self, figures: Figures) -> bool:
         """Stage B's rule: SI-SDR at detail 0 must not fall below what it was at the start."""
@@ -227,12 +254,14 @@ class Run:
         return True
 
     def save(self, sums: dict[str, Tensor]) -> None:
-        """The state; in stage A also the checkpoint, which stage B publishes only when it is validated."""
+        """The state, and in stage A also the checkpoint, unless it is published only when it is validated."""
         self.progress.seconds = self.seconds()
         self.progress.sums = self.mean(sums)
         save_state(self.accelerator, self.output, self.progress, dataclasses.asdict(self.config))
-        if not self.config.adversarial:
+        if not self.config.adversarial and self.config.patience is None:
             self.publish()
+        if self.accelerator.is_main_process:
+            training_record.write(self.output, training_record.after(self.record, self.config, self.progress))
 
     def publish(self) -> None:
         def write(folder: Path) -> None:

@@ -19,7 +19,8 @@ from transformers import HfArgumentParser
 
 POSITIVE = (
     *("batch_size", "segment_seconds", "accumulation", "learning_rate", "max_grad_norm", "max_minutes", "max_steps"),
-    *("log_every", "validate_every", "save_every", "discriminator_learning_rate", "discriminator_width"),
+    *("log_every", "validate_every", "save_every", "patience"),
+    *("discriminator_learning_rate", "discriminator_width"),
 )
 NOT_NEGATIVE = (
     *("warmup", "workers", "validation_clips", "seed"),
@@ -27,8 +28,8 @@ NOT_NEGATIVE = (
 )
 # What a saved state can't go on without: the weights, or the meaning of its position in the data.
 FIXED = (
-    *("pairs", "streaming", "seed", "segment_seconds", "from_checkpoint", "model", "part"),
-    *("discriminator_width", "discriminator_checkpoint"),
+    *("pairs", "general_pairs", "general_share", "streaming", "seed", "segment_seconds", "from_checkpoint", "model"),
+    *("part", "discriminator_width", "discriminator_checkpoint"),
 )
 
 
@@ -42,6 +43,10 @@ class FitConfig:
 
     pairs: str = field(default="", metadata=_help("folder of pairs, or id of a dataset on the Hub"))
     output: str = field(default="", metadata=_help("folder for the checkpoint, log.jsonl and the state to resume from"))
+    general_pairs: str | None = field(
+        default=None, metadata=_help("further pairs, folder or Hub id, against forgetting; not used for validation")
+    )
+    general_share: float = field(default=0.25, metadata=_help("of the segments that come from general_pairs"))
     streaming: bool = field(default=False, metadata=_help("read the pairs one after another, without a local copy"))
     from_checkpoint: str | None = field(default=None, metadata=_help("start from these weights: folder or Hub id"))
     model: dict[str, Any] = field(
@@ -65,6 +70,10 @@ class FitConfig:
     validate_every: int = field(default=500, metadata=_help("[steps]"))
     save_every: int = field(default=500, metadata=_help("[steps]"))
     validation_clips: int = field(default=16, metadata=_help("whole clips of the validation split; 0 for none"))
+    patience: int | None = field(
+        default=None,
+        metadata=_help("keep the checkpoint with the lowest validation loss, and end after so many without a lower"),
+    )
     visqol: bool = field(default=True, metadata=_help("measure ViSQOL, the slowest metric, if it is installed"))
     tracker: Literal["none", "tensorboard", "trackio"] = field(
         default="none", metadata=_help("shows curves, audio and spectrograms")
@@ -76,7 +85,8 @@ class FitConfig:
     discriminator_width: int = field(default=16, metadata=_help("stage B: channels of its convolutions"))
     discriminator_warmup: int = field(default=100, metadata=_help("stage B: first steps, in which only it learns"))
     discriminator_checkpoint: str | None = field(
-        default=None, metadata=_help("stage B: folder of an earlier run, whose discriminator goes on learning")
+        default=None,
+        metadata=_help("stage B: folder or Hub id of an earlier run whose discriminator goes on learning"),
     )
 
     @property
@@ -103,6 +113,10 @@ class FitConfig:
                 raise ValueError(f"{name} must not be below 0, got {getattr(self, name)}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be in 0 … 1, got {self.ema}")
+        if not 0 < self.general_share < 1:
+            raise ValueError(f"general_share must be in 0 … 1, got {self.general_share}")
+        if self.patience and not self.validation_clips:
+            raise ValueError("patience needs validation_clips")
         if self.from_checkpoint and self.model:
             raise ValueError("from_checkpoint brings its own configuration: leave out model")
         if self.adversarial and self.part != "all":
@@ -119,7 +133,7 @@ class FitConfig:
             ValueError: a field that a run can't change on the way.
         """
         for name in FIXED:
-            if getattr(self, name) != saved[name]:
+            if getattr(self, name) != saved.get(name, getattr(self, name)):  # older states have fewer fields
                 raise ValueError(
                     f"{self.output} was begun with {name}={saved[name]!r} and can't go on with "
                     f"{getattr(self, name)!r}: restore it, or choose another output"

@@ -3,7 +3,6 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -18,6 +17,7 @@ from unlossy.modeling_unlossy import UnlossyOutput
 from .adversarial import deception_loss, detail_alone, discriminator_loss, feature_matching_loss
 from .discriminators import SpectralDiscriminators
 from .fit_config import FitConfig
+from .hub_files import find_file
 from .segments import Segments, StreamedSegments, batches
 
 # Early on the average must forget the untrained weights quickly: it starts anew at these steps.
@@ -186,8 +186,8 @@ def prepare(
         discriminator = SpectralDiscriminators(config.discriminator_width)
     learner = Learner(accelerator, model, config, discriminator)
     if fresh and discriminator is not None and config.discriminator_checkpoint:
-        earlier = Path(config.discriminator_checkpoint, OPTIMIZER)
-        if earlier.exists():
+        earlier = find_file(config.discriminator_checkpoint, OPTIMIZER)
+        if earlier is not None:
             learner.discriminator_optimizer.load_state_dict(torch.load(earlier, weights_only=True))
     return learner, segments
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import unlossy
+from unlossy.configuration_unlossy import UnlossyConfig
 from unlossy.information import measure_cutoff
 from unlossy.modeling_unlossy import UnlossyModel
 from unlossy.restoration_unlossy import load_model, restore
@@ -84,7 +85,8 @@ def prepare(model: str | None, cache: Path, *, baselines: bool = False, visqol: 
 def fingerprint(model: UnlossyModel) -> str:
     """Hash of a model's configuration and weights, wherever it was loaded from."""
     config = model.config.to_dict()
-    fields = {name: config[name] for name in sorted(config) if name not in ("_name_or_path", "transformers_version")}
+    # The network's own fields: what transformers adds (auto_map, dtype …) depends on how a checkpoint was saved.
+    fields = {name: config[name] for name in sorted(UnlossyConfig.__annotations__) if name in config}
     digest = hashlib.sha256(json.dumps(fields, default=str).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())

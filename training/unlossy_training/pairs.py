@@ -12,7 +12,7 @@ from unlossy.audio_unlossy import AudioError, AudioReader
 from unlossy.degradation import SAMPLING_RATE, decode
 from unlossy.information import measure_cutoff
 
-from .recipes import draw_recipe
+from .recipes import Recipe, draw_recipe
 from .recordings import UnusableError, is_silent
 
 FILE_SUFFIXES = {"mp3": "mp3", "aac": "m4a", "vorbis": "ogg", "opus": "opus"}
@@ -93,22 +93,30 @@ def make_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any]:
     """One row of the dataset, and with it `fingerprint` (of the clean samples), `seconds` and `attribution`.
 
     Args:
-        clip (`dict`): a row of clips.csv.
+        clip (`dict`): a row of clips.csv. Its `codec` and `bitrate_kbps`, if it has them, are the recipe, and the file
+            `degraded`, if it has that, is the degraded side.
         folder (`Path`): of the clips.
-        seed (`int`): with the file's name it decides on the recipe.
+        seed (`int`): with the file's name it decides on the recipe otherwise.
 
     Raises:
         UnusableError: a clip that `read_clip` refuses, or a pair that isn't aligned.
     """
     path = folder / clip["file"]
     clean = read_clip(path)
-    # The file's name seeds, not its place in the list: a longer list changes nothing for the first clips.
-    recipe = draw_recipe(np.random.default_rng([seed, 3, *path.stem.encode()]), len(clean))
+    if clip.get("codec"):
+        recipe = Recipe(clip["codec"], int(clip["bitrate_kbps"]) or None)
+    else:
+        # The file's name seeds, not its place in the list: a longer list changes nothing for the first clips.
+        recipe = draw_recipe(np.random.default_rng([seed, 3, *path.stem.encode()]), len(clean))
     mode, seconds = recipe.mode(len(clean)), clean.shape[1] / SAMPLING_RATE
     original = {"bytes": path.read_bytes(), "path": path.name}
     compressed, decoded = original, clean
     bitrate = recipe.bitrate_kbps or 0
-    if recipe.codec != "identity":
+    if clip.get("degraded"):
+        mode = "found"
+        data = (folder / clip["degraded"]).read_bytes()
+        compressed, decoded = {"bytes": data, "path": clip["degraded"]}, decode(data, clean.shape[1])
+    elif recipe.codec != "identity":
         data = recipe.encode(clean)
         compressed = {"bytes": data, "path": f"{path.stem}.{FILE_SUFFIXES[recipe.codec]}"}
         decoded = decode(data, clean.shape[1])

@@ -40,6 +40,11 @@ Batch = dict[str, Any]
 
 
 def load_pairs(name: str, split: str, *, streaming: bool = False) -> "datasets.Dataset | datasets.IterableDataset":
+    """The columns `clean` and `degraded` of [`load_split`]."""
+    return load_split(name, split, streaming=streaming).select_columns(list(COLUMNS))
+
+
+def load_split(name: str, split: str, *, streaming: bool = False) -> "datasets.Dataset | datasets.IterableDataset":
     """A split of pairs, their audio still encoded.
 
     Args:
@@ -77,7 +82,22 @@ def load_pairs(name: str, split: str, *, streaming: bool = False) -> "datasets.D
         for column in COLUMNS:
             if isinstance(pairs.features[column], datasets.Audio):
                 pairs = pairs.cast_column(column, datasets.Audio(decode=False))
-    return pairs.select_columns(list(COLUMNS))
+    return pairs
+
+
+def mix_pairs(
+    pairs: "datasets.Dataset | datasets.IterableDataset",
+    general: "datasets.Dataset | datasets.IterableDataset",
+    share: float,
+    seed: int,
+) -> "datasets.Dataset | datasets.IterableDataset":
+    """Pairs of which a share comes from a second set, of the same kind; the smaller set is repeated.
+
+    Raises:
+        ValueError: their columns don't have the same types.
+    """
+    probabilities = [1 - share, share]
+    return datasets.interleave_datasets([pairs, general], probabilities, seed, stopping_strategy="all_exhausted")
 
 
 def read_pair(row: dict[str, Any]) -> np.ndarray:

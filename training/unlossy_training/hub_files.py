@@ -1,0 +1,21 @@
+"""Files of a checkpoint or dataset, wherever it lies."""
+
+from pathlib import Path
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+
+
+def find_file(name: str, file: str, *, repo_type: str = "model") -> Path | None:
+    """A file of a folder, or of a Hub repository by id, in the local cache; `None` if it has none of that name.
+
+    Raises:
+        OSError: there is no such repository, or the token doesn't open it.
+    """
+    if Path(name).is_dir():
+        path = Path(name, file)
+        return path if path.is_file() else None
+    try:
+        return Path(hf_hub_download(name, file, repo_type=repo_type))
+    except (EntryNotFoundError, HFValidationError):  # the latter for a path, which is no id
+        return None
