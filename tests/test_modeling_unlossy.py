@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from unlossy import UnlossyConfig, UnlossyModel
 from unlossy.layers_unlossy import BandLinear, DetailPredictor
 
 RATE = 44_100
-TINY = {"hidden_sizes": (8, 8), "depths": (1, 1), "embedding_size": 32, "detail_size": 16}
+TINY: dict[str, Any] = {"hidden_sizes": (8, 8), "depths": (1, 1), "embedding_size": 32, "detail_size": 16}
 
 
 def music(samples: int, channels: int = 2, batch: int = 1, seed: int = 0) -> torch.Tensor:
