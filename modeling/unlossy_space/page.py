@@ -1,0 +1,88 @@
+"""The page: what stands where, and how it is served."""
+
+import atexit
+import importlib.metadata
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import gradio as gr
+
+from unlossy_space import clips, degrading, engine, restoring
+from unlossy_space.sessions import Sessions
+
+MODEL_CARD = "https://huggingface.co/unlossy/unlossy-44khz"
+_MAX_AGE = 3600  # [s] of files whose page was never closed
+_FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")  # from the reader's own machine
+
+
+def build(sessions: Sessions, model: str | None) -> gr.Blocks:
+    """Make the page.
+
+    Args:
+        sessions (`Sessions`): the files of everybody.
+        model (`str`, *optional*): name of the checkpoint, to be shown.
+    """
+    examples = _examples()
+    # Gradio removes by age what it was sent or sends out, whoever forgot to close the page.
+    with gr.Blocks(title="Unlossy", analytics_enabled=False, delete_cache=(_MAX_AGE // 6, _MAX_AGE)) as page:
+        gr.Markdown(
+            "# Unlossy\nGives MP3, AAC, Vorbis and Opus of a low bitrate their treble and clarity back: an educated "
+            "guess, since what is lost is lost."
+        )
+        with gr.Tab("Restore"):
+            restoring.build(sessions, examples / "canon_64kbps.mp3")
+        with gr.Tab("Degrade and restore"):
+            degrading.build(sessions, examples / "canon.flac")
+        gr.Markdown(
+            f"At most {clips.MAX_SECONDS / 60:.0f} minutes and {clips.MAX_BYTES / 1e6:.0f} MB; for more there is "
+            "`unlossy restore`. Files are removed when the page is closed, and sent nowhere else.  \n"
+            f"[Model card]({MODEL_CARD}) · [what it does, and what not]({MODEL_CARD}#what-it-does-and-what-not) · "
+            f"Apache-2.0 · unlossy {importlib.metadata.version('unlossy')}, {model or engine.shipped_revision()}"
+        )
+
+        def close(request: gr.Request) -> None:
+            sessions.close(request.session_hash)
+
+        page.unload(close)
+    return page
+
+
+def launch(model: str | None = None, port: int | None = None) -> None:
+    """Serve the page, and return when that is interrupted.
+
+    Args:
+        model (`str`, *optional*): Hub id or folder; the checkpoint in the package by default.
+        port (`int`, *optional*): the first free one from 7860 by default.
+
+    Raises:
+        OSError: the port is in use.
+    """
+    root = Path(tempfile.mkdtemp(prefix="unlossy-")).resolve()
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    os.environ["GRADIO_TEMP_DIR"] = str(root)
+    page = build(Sessions(root), model)
+    if engine.is_zero_gpu():
+        engine.load(model)
+    page.queue().launch(
+        server_port=port,
+        share=False,
+        prevent_thread_lock=True,
+        max_file_size=2 * clips.MAX_BYTES,  # what is less has a better answer, see `clips`
+        run_history=False,
+        enable_monitoring=False,
+        footer_links=["api", "settings"],
+        theme=gr.themes.Default(font=_FONTS[0], font_mono=_FONTS[1]),
+        css_paths=Path(__file__).parent / "page.css",
+    )
+    if not engine.is_zero_gpu():
+        engine.load(model)  # now that the page is there
+    page.block_thread()
+
+
+def _examples() -> Path:
+    """The folder of the examples: in an installed package, or of the repository that this is part of."""
+    here = Path(__file__).parent
+    packaged = here / "examples"
+    return packaged if packaged.is_dir() else here.parents[1] / "space" / "examples"

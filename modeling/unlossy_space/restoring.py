@@ -1,0 +1,98 @@
+"""The tab "Restore": a file in, the restored one out, and both to compare by ear, by eye and in a blind test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from unlossy_space import clips, engine
+from unlossy_space.player import Player
+from unlossy_space.sessions import Sessions
+
+FORMATS = ("flac", "wav", "mp3")
+
+
+def build(sessions: Sessions, example: Path) -> None:
+    """Lay out the tab, and connect it."""
+
+    def inspect(upload: str | None, request: gr.Request) -> tuple[Any, ...]:
+        results = gr.Column(visible=False)  # they belong to the upload before
+        if upload is None:
+            return "", gr.Button(interactive=False), results
+        sessions.keep(request.session_hash, Path(upload))
+        try:
+            return clips.describe(clips.inspect_upload(Path(upload))), gr.Button(interactive=True), results
+        except ValueError as error:
+            return f"⚠️ {error}", gr.Button(interactive=False), results
+
+    def restore(
+        upload: str | None,
+        detail: float,
+        format: str,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - so Gradio wants it
+    ) -> tuple[str, str]:
+        """Restore a file. `detail` goes from 0, most faithful, to 1, most complete. Returns the restored file."""
+        if upload is None:
+            raise gr.Error("There is no file yet.", print_exception=False)
+        path = Path(upload)
+        sessions.keep(request.session_hash, path)
+        folder = sessions.new_folder(request.session_hash)
+        restored = folder / f"{path.stem}.restored.flac"
+        with engine.explained(path, restored):
+            seconds = clips.inspect_upload(path).duration_s
+            engine.restore_file(path, seconds, restored, detail, progress)
+        return convert(str(restored), format), str(restored)
+
+    def convert(restored: str | None, format: str) -> str:
+        if restored is None:
+            raise gr.Error("There is no result yet.", print_exception=False)
+        source, target = Path(restored), Path(restored).with_suffix(f".{format}")
+        with engine.explained(source, target):
+            if target != source:
+                clips.convert(source, target)
+        return str(target)
+
+    def compare(upload: str, restored: str) -> Iterator[tuple[Any, ...]]:
+        from unlossy_space import figures
+
+        folder = Path(restored).parent
+        before, after = clips.read_clip(Path(upload)), clips.read_clip(Path(restored))
+        versions = {
+            name: clips.write_clip(folder / f"{name}.flac", audio) for name, audio in (("Before", before), ("After", after))
+        }
+        yield gr.Column(visible=True), versions, None, None
+        yield gr.skip(), gr.skip(), *figures.draw(before, after, folder)
+
+    with gr.Row():
+        with gr.Column():
+            upload = gr.Audio(type="filepath", label="Your file", sources=["upload", "microphone"], editable=False)
+            gr.Examples([str(example)], upload, label="Example")
+        with gr.Column():
+            facts = gr.Markdown(elem_classes="facts")
+            detail = gr.Slider(0, 1, 1, step=0.05, label="Detail", info="0: most faithful. 1: most complete.")
+            format = gr.Radio(FORMATS, value="flac", label="Download as")
+            with gr.Row():
+                start = gr.Button("Restore", variant="primary", interactive=False)
+                cancel = gr.Button("Cancel")
+    status = gr.HTML(elem_classes="status")
+    master = gr.State()
+    with gr.Column(visible=False) as results:
+        player = Player(("Before", "After"), "After")
+        download = gr.DownloadButton("Download", variant="primary")
+        with gr.Row():
+            spectrograms = gr.Image(label="Spectrograms", interactive=False, buttons=["fullscreen"])
+            spectra = gr.Image(label="Long-term spectra", interactive=False, buttons=["fullscreen"])
+
+    upload.change(inspect, upload, [facts, start, results], api_visibility="private")
+    run = start.click(
+        restore, [upload, detail, format], [download, master],
+        api_name="restore", show_progress_on=status, **engine.QUEUE,
+    )  # fmt: skip
+    shown = run.success(
+        compare, [upload, master], [results, player, spectrograms, spectra],
+        api_visibility="private", show_progress_on=status, **engine.QUEUE,
+    )  # fmt: skip
+    format.input(convert, [master, format], download, api_visibility="private")
+    engine.connect_cancel(cancel, sessions, [run, shown])
