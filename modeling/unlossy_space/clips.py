@@ -25,6 +25,8 @@ def inspect_upload(path: Path) -> "FileInformation":
     from unlossy.audio_unlossy import AudioError, AudioReader
     from unlossy.information import inspect_file
 
+    if not path.exists():
+        raise ValueError(f"{path.name} has been removed after an hour. Choose it again.")
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise ValueError(f"{path.name} has {size / 1e6:.0f} MB; here at most {MAX_BYTES / 1e6:.0f} MB. {WAY_OUT}")

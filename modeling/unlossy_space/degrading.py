@@ -13,7 +13,7 @@ from unlossy_space.sessions import Sessions
 
 MAX_SECONDS = 30.0  # [s] of the upload that are used: ViSQOL is slow
 BITRATES = (24, 32, 48, 64, 96, 128, 192)  # [kbps]
-HEADERS = ("", "ViSQOL", "SI-SDR [dB]", "LSD [dB]")
+HEADERS = ("", "ViSQOL", "SI-SDR", "LSD")
 
 
 def degrade_and_restore(
@@ -87,20 +87,23 @@ def build(sessions: Sessions, example: Path) -> None:
 
     with gr.Row():
         with gr.Column():
-            upload = gr.Audio(type="filepath", label="Clean audio", sources=["upload"], editable=False)
-            gr.Examples([str(example)], upload, label="Example")
+            upload = gr.Audio(type="filepath", label="Clean audio", sources=["upload"], editable=False, buttons=[])
+            try_example = gr.Button("Try the example", size="sm")
         with gr.Column():
             codec = gr.Dropdown(CODEC_CHOICES, value="mp3", label="Codec")
             bitrate = gr.Dropdown(BITRATES, value=64, label="Bitrate [kbps]")
             with gr.Row():
-                start = gr.Button("Degrade and restore", variant="primary")
-                cancel = gr.Button("Cancel")
-    status = gr.HTML(elem_classes="status")
+                start = gr.Button("Degrade and restore", variant="primary", min_width=200)
+                cancel = gr.Button("Cancel", min_width=90)
+            status = gr.HTML(elem_classes="status")
     with gr.Column(visible=False) as results:
         player = Player(("Restored", "Original"), "Restored")
         figures = gr.Dataframe(headers=list(HEADERS), interactive=False, label="Against the original")
-        gr.Markdown("ViSQOL: perceived quality, 1 to 4.73. SI-SDR: more is closer. LSD: less is closer.")
+        gr.Markdown(
+            "ViSQOL: perceived quality, 1 to 4.73. SI-SDR [dB]: more is closer. Log-spectral distance [dB]: less is closer."
+        )
 
+    try_example.click(lambda: str(example), outputs=upload, api_visibility="private")
     codec.change(offer, [codec, bitrate], bitrate, api_visibility="private")
     event = start.click(
         run, [upload, codec, bitrate], [player, figures, results],

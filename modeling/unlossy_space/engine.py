@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from unlossy_cli.quiet import silence_transformers
 from unlossy_space.sessions import Sessions, is_stopped
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def load(name: str | None = None) -> None:
     def load_it() -> "UnlossyModel":
         from unlossy import load_model
 
+        silence_transformers()
         return load_model(name)
 
     executor = ThreadPoolExecutor(1)

@@ -9,11 +9,11 @@ from matplotlib.figure import Figure  # without pyplot: no state, no window, PNG
 from unlossy_space.clips import LISTENING_RATE
 
 N_FFT, HOP_LENGTH = 2048, 512  # [samples]
-COLUMNS = 800  # at most, of a picture
-RANGE_DB = 100  # of the colours, below the loudest point
+COLUMNS = 700  # at most, of a picture
+RANGE_DB = 90  # of the colours, below the loudest point
 DIFFERENCE_DB = 40  # of the colours of the difference
 _FRAMES_AT_ONCE = 1024
-_INK = "#7a7a7a"  # on a transparent ground, readable on white and on black
+_INK = "#828282"  # on a transparent ground, readable on white and on black
 
 
 def measure_power(audio: np.ndarray) -> np.ndarray:
@@ -34,7 +34,7 @@ def measure_power(audio: np.ndarray) -> np.ndarray:
     power = np.zeros((columns, N_FFT // 2 + 1))
     for start in range(0, count, _FRAMES_AT_ONCE):
         part = slice(start, start + _FRAMES_AT_ONCE)
-        spectra = np.fft.rfft(frames[:, part] * window * (2 / window.sum()))
+        spectra = np.fft.rfft(frames[:, part] * (window * (2 / window.sum())))
         np.add.at(power, column_of[part], np.square(np.abs(spectra)).mean(axis=0))
     return (power / np.bincount(column_of)[:, None]).T
 
@@ -54,10 +54,11 @@ def draw_spectrograms(power: Mapping[str, np.ndarray], seconds: float) -> Figure
     (first, before), (second, after) = ((name, _decibels(values)) for name, values in power.items())
     loudest = max(before.max(), after.max())
     levels = {"vmin": loudest - RANGE_DB, "vmax": loudest, "cmap": "magma"}
-    # Below the range of the colours, differences are inaudible: they stay white.
-    floor = loudest - RANGE_DB
+    floor = loudest - RANGE_DB  # what is below the range of the colours differs by nothing that is heard
     difference = np.maximum(after, floor) - np.maximum(before, floor)
-    figure = _figure((6.4, 7.2))
+    # A layout by hand, which takes a tenth of the time of Matplotlib's own.
+    figure = Figure(figsize=(6.4, 7.2))
+    figure.subplots_adjust(left=0.1, right=1.0, bottom=0.07, top=0.96, hspace=0.2)
     panels = figure.subplots(3, 1, sharex=True, sharey=True)
     signed = {"vmin": -DIFFERENCE_DB, "vmax": DIFFERENCE_DB, "cmap": "RdBu_r"}
     contents = ((first, before, levels), (second, after, levels), (f"{second} − {first}", difference, signed))
@@ -72,14 +73,21 @@ def draw_spectrograms(power: Mapping[str, np.ndarray], seconds: float) -> Figure
 
 def draw_spectra(power: Mapping[str, np.ndarray]) -> Figure:
     """The mean over time of entries of shape `(bins, columns)`, in one plot."""
-    figure = _figure((6.4, 3.6))
+    figure = Figure(figsize=(6.4, 3.6))
+    figure.subplots_adjust(left=0.12, right=0.97, bottom=0.14, top=0.91)
     panel = figure.subplots()
     frequencies = np.fft.rfftfreq(N_FFT, 1 / LISTENING_RATE) / 1000
     levels = {name: _decibels(values.mean(axis=1)) for name, values in power.items()}
     for (name, level), colour in zip(levels.items(), ("#d9822b", "#2b8fd9"), strict=True):
         panel.plot(frequencies, level, label=name, color=colour, linewidth=1.2)
     loudest = max(float(level.max()) for level in levels.values())
-    panel.set(title="Long-term spectrum", xlabel="kHz", ylabel="dB", xlim=(0, frequencies[-1]), ylim=(loudest - RANGE_DB, loudest + 5))
+    panel.set(
+        title="Long-term spectrum",
+        xlabel="kHz",
+        ylabel="dB",
+        xlim=(0, frequencies[-1]),
+        ylim=(loudest - RANGE_DB, loudest + 5),
+    )
     panel.grid(alpha=0.3)
     panel.legend(frameon=False, labelcolor=_INK)
     return figure
@@ -89,13 +97,9 @@ def _decibels(power: np.ndarray) -> np.ndarray:
     return 10 * np.log10(power + 1e-20)
 
 
-def _figure(size: tuple[float, float]) -> Figure:
-    return Figure(figsize=size, layout="constrained")
-
-
 def _save(figure: Figure, path: Path) -> None:
     for axes in figure.axes:
         axes.tick_params(colors=_INK)
         for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
             text.set_color(_INK)
-    figure.savefig(path, dpi=140, transparent=True)
+    figure.savefig(path, dpi=140, transparent=True, pil_kwargs={"compress_level": 3})

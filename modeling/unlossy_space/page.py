@@ -65,8 +65,9 @@ def launch(model: str | None = None, port: int | None = None) -> None:
     page = build(Sessions(root), model)
     if engine.is_zero_gpu():
         engine.load(model)
-    page.queue().launch(
+    _, url, _ = page.queue().launch(
         server_port=port,
+        quiet=True,
         share=False,
         prevent_thread_lock=True,
         max_file_size=2 * clips.MAX_BYTES,  # what is less has a better answer, see `clips`
@@ -76,6 +77,7 @@ def launch(model: str | None = None, port: int | None = None) -> None:
         theme=gr.themes.Default(font=_FONTS[0], font_mono=_FONTS[1]),
         css_paths=Path(__file__).parent / "page.css",
     )
+    print(f"Unlossy is at {url}", flush=True)
     if not engine.is_zero_gpu():
         engine.load(model)  # now that the page is there
     page.block_thread()

@@ -45,6 +45,7 @@ class Player(gr.HTML):
         return {"type": "object", "description": "the versions as files"}
     from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
+
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component

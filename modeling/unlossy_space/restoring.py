@@ -60,31 +60,36 @@ def build(sessions: Sessions, example: Path) -> None:
         folder = Path(restored).parent
         before, after = clips.read_clip(Path(upload)), clips.read_clip(Path(restored))
         versions = {
-            name: clips.write_clip(folder / f"{name}.flac", audio) for name, audio in (("Before", before), ("After", after))
+            name: clips.write_clip(folder / f"{name}.flac", audio)
+            for name, audio in (("Before", before), ("After", after))
         }
         yield gr.Column(visible=True), versions, None, None
         yield gr.skip(), gr.skip(), *figures.draw(before, after, folder)
 
     with gr.Row():
         with gr.Column():
-            upload = gr.Audio(type="filepath", label="Your file", sources=["upload", "microphone"], editable=False)
-            gr.Examples([str(example)], upload, label="Example")
+            upload = gr.Audio(
+                type="filepath", label="Your file", sources=["upload", "microphone"], editable=False, buttons=[]
+            )
+            try_example = gr.Button("Try the example", size="sm")
         with gr.Column():
             facts = gr.Markdown(elem_classes="facts")
             detail = gr.Slider(0, 1, 1, step=0.05, label="Detail", info="0: most faithful. 1: most complete.")
-            format = gr.Radio(FORMATS, value="flac", label="Download as")
             with gr.Row():
-                start = gr.Button("Restore", variant="primary", interactive=False)
-                cancel = gr.Button("Cancel")
-    status = gr.HTML(elem_classes="status")
+                start = gr.Button("Restore", variant="primary", interactive=False, min_width=120)
+                cancel = gr.Button("Cancel", min_width=90)
+            status = gr.HTML(elem_classes="status")
     master = gr.State()
     with gr.Column(visible=False) as results:
         player = Player(("Before", "After"), "After")
-        download = gr.DownloadButton("Download", variant="primary")
+        with gr.Row(equal_height=True):
+            format = gr.Radio([(name.upper(), name) for name in FORMATS], value="flac", label="Format", scale=2)
+            download = gr.DownloadButton("Download", scale=1)
         with gr.Row():
-            spectrograms = gr.Image(label="Spectrograms", interactive=False, buttons=["fullscreen"])
-            spectra = gr.Image(label="Long-term spectra", interactive=False, buttons=["fullscreen"])
+            spectrograms = gr.Image(show_label=False, interactive=False, buttons=["fullscreen"])
+            spectra = gr.Image(show_label=False, interactive=False, buttons=["fullscreen"])
 
+    try_example.click(lambda: str(example), outputs=upload, api_visibility="private")
     upload.change(inspect, upload, [facts, start, results], api_visibility="private")
     run = start.click(
         restore, [upload, detail, format], [download, master],

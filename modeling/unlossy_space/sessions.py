@@ -48,9 +48,7 @@ class Sessions:
                 self._users[upload].discard(str(session))
                 if not self._users[upload]:
                     del self._users[upload]
-                    # The examples are uploads like any other: only what lies in Gradio's folder is removed.
-                    if self.root in upload.parents:
-                        shutil.rmtree(upload.parent, ignore_errors=True)
+                    shutil.rmtree(upload.parent, ignore_errors=True)
 
     def _folder(self, session: str | None) -> Path:
         # The name comes from the client: it must neither lead elsewhere nor be guessed.
