@@ -8,7 +8,7 @@ import numpy as np
 
 from unlossy_cli.command_line import CODEC_CHOICES
 from unlossy_space import clips, engine
-from unlossy_space.player import Player
+from unlossy_space.player import make_player, make_value
 from unlossy_space.sessions import Sessions
 
 MAX_SECONDS = 30.0  # [s] of the upload that are used: ViSQOL is slow
@@ -25,7 +25,7 @@ def degrade_and_restore(
 
     Raises:
         ValueError: the codec doesn't take the bitrate with this number of channels.
-        Stopped: the session has been stopped.
+        StoppedError: the session has been stopped.
     """
     from unlossy.degradation import SUFFIXES, decode, encode
 
@@ -83,7 +83,7 @@ def build(sessions: Sessions, example: Path) -> None:
             progress(1, desc="measuring")
             figures = [[name, *measure(versions["Original"], versions[name])] for name in ("Input", "Restored")]
         files = {name: clips.write_clip(folder / f"{name}.flac", audio) for name, audio in versions.items()}
-        return files, figures, gr.Column(visible=True)
+        return make_value(files, "Restored", ("Restored", "Original")), figures, gr.Column(visible=True)
 
     with gr.Row():
         with gr.Column():
@@ -97,10 +97,11 @@ def build(sessions: Sessions, example: Path) -> None:
                 cancel = gr.Button("Cancel", min_width=90)
             status = gr.HTML(elem_classes="status")
     with gr.Column(visible=False) as results:
-        player = Player(("Restored", "Original"), "Restored")
+        player = make_player()
         figures = gr.Dataframe(headers=list(HEADERS), interactive=False, label="Against the original")
         gr.Markdown(
-            "ViSQOL: perceived quality, 1 to 4.73. SI-SDR [dB]: more is closer. Log-spectral distance [dB]: less is closer."
+            "ViSQOL: perceived quality, 1 to 4.73. SI-SDR [dB]: more is closer. "
+            "Log-spectral distance [dB]: less is closer."
         )
 
     try_example.click(lambda: str(example), outputs=upload, api_visibility="private")

@@ -30,7 +30,7 @@ QUEUE: dict[str, Any] = {"concurrency_id": "work", "concurrency_limit": 2}
 _model: "Future[UnlossyModel] | None" = None
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """The user has cancelled, or closed the page."""
 
 
@@ -39,7 +39,7 @@ def explained(*paths: Path) -> Iterator[None]:
     """Turn what a user can cause into Gradio's kind of error, with names instead of the paths on this machine."""
     try:
         yield
-    except Stopped:
+    except StoppedError:
         raise gr.Error("Cancelled.", print_exception=False) from None
     except ValueError as error:
         message = str(error)
@@ -90,7 +90,7 @@ def restore_file(path: Path, seconds: float, output: Path, detail: float, progre
         progress (`gr.Progress`): is told the share that is done, and the time left.
 
     Raises:
-        Stopped: the session has been stopped.
+        StoppedError: the session has been stopped.
         AudioError: the file can't be read.
     """
     if _model is None:
@@ -104,7 +104,7 @@ def restore_file(path: Path, seconds: float, output: Path, detail: float, progre
 
     def report(share: float) -> None:
         if is_stopped(output.parent):
-            raise Stopped
+            raise StoppedError
         taken = time.monotonic() - start
         # Before the first block is done, the share tells nothing.
         left = taken / share - taken if taken > 1 else None

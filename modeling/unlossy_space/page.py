@@ -65,7 +65,7 @@ def launch(model: str | None = None, port: int | None = None) -> None:
     page = build(Sessions(root), model)
     if engine.is_zero_gpu():
         engine.load(model)
-    _, url, _ = page.queue().launch(
+    _, url, _ = page.queue(default_concurrency_limit=4).launch(
         server_port=port,
         quiet=True,
         share=False,

@@ -1,4 +1,4 @@
-"""A component that plays several versions of a clip at once, of which one is heard, with a blind test between two."""
+"""A player of several versions of a clip, all at once, of which one is heard, with a blind test between two of them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,35 +10,28 @@ from gradio.data_classes import FileData
 _HERE = Path(__file__).parent
 
 
-class Player(gr.HTML):
-    """
+def make_player() -> gr.HTML:
+    """The component. (A subclass of Gradio's would have Gradio write a stub file into this folder.)"""
+    return gr.HTML(
+        html_template=(_HERE / "player.html").read_text(),
+        css_template=(_HERE / "player.css").read_text(),
+        js_on_load=(_HERE / "player.js").read_text(),
+        apply_default_css=False,
+    )
+
+
+def make_value(files: Mapping[str, str], chosen: str, pair: tuple[str, str]) -> dict[str, Any]:
+    """What the player plays.
+
     Args:
-        pair (`tuple[str, str]`): the versions that the blind test is about.
-        chosen (`str`): the one that is heard first.
-
-    Its value is a mapping from the name of each version to its file, which `write_clip` has made, or `None`.
+        files (`Mapping[str, str]`): from the name of each version to its file, which `write_clip` has made.
+        chosen (`str`): the version that is heard first.
+        pair (`tuple[str, str]`): those that the blind test is about.
     """
-
-    def __init__(self, pair: tuple[str, str], chosen: str, **options: Any) -> None:
-        self.pair, self.chosen = pair, chosen
-        super().__init__(
-            html_template=(_HERE / "player.html").read_text(),
-            css_template=(_HERE / "player.css").read_text(),
-            js_on_load=(_HERE / "player.js").read_text(),
-            apply_default_css=False,
-            **options,
-        )
-
-    def postprocess(self, value: Mapping[str, str] | None) -> dict[str, Any] | None:  # type: ignore[override]
-        if value is None:
-            return None
-        names = list(value)
-        return {
-            # The files get their URLs when Gradio finds them in here.
-            "tracks": [{"name": name, "file": FileData(path=path).model_dump()} for name, path in value.items()],
-            "pair": [names.index(name) for name in self.pair],
-            "chosen": names.index(self.chosen),
-        }
-
-    def api_info(self) -> dict[str, Any]:
-        return {"type": "object", "description": "the versions as files"}
+    names = list(files)
+    return {
+        # Gradio finds the files in here, and gives them their URLs.
+        "tracks": [{"name": name, "file": FileData(path=path).model_dump()} for name, path in files.items()],
+        "chosen": names.index(chosen),
+        "pair": [names.index(name) for name in pair],
+    }

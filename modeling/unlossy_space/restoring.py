@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from unlossy_space import clips, engine
-from unlossy_space.player import Player
+from unlossy_space.player import make_player, make_value
 from unlossy_space.sessions import Sessions
 
 FORMATS = ("flac", "wav", "mp3")
@@ -58,12 +58,13 @@ def build(sessions: Sessions, example: Path) -> None:
         from unlossy_space import figures
 
         folder = Path(restored).parent
-        before, after = clips.read_clip(Path(upload)), clips.read_clip(Path(restored))
-        versions = {
-            name: clips.write_clip(folder / f"{name}.flac", audio)
-            for name, audio in (("Before", before), ("After", after))
-        }
-        yield gr.Column(visible=True), versions, None, None
+        with engine.explained():  # the page may be closed, and the files with it
+            before, after = clips.read_clip(Path(upload)), clips.read_clip(Path(restored))
+            files = {
+                name: clips.write_clip(folder / f"{name}.flac", audio)
+                for name, audio in {"Before": before, "After": after}.items()
+            }
+        yield gr.Column(visible=True), make_value(files, "After", ("Before", "After")), None, None
         yield gr.skip(), gr.skip(), *figures.draw(before, after, folder)
 
     with gr.Row():
@@ -81,7 +82,7 @@ def build(sessions: Sessions, example: Path) -> None:
             status = gr.HTML(elem_classes="status")
     master = gr.State()
     with gr.Column(visible=False) as results:
-        player = Player(("Before", "After"), "After")
+        player = make_player()
         with gr.Row(equal_height=True):
             format = gr.Radio([(name.upper(), name) for name in FORMATS], value="flac", label="Format", scale=2)
             download = gr.DownloadButton("Download", scale=1)

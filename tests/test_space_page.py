@@ -1,0 +1,157 @@
+"""The page in a real browser: from the upload to the download, at two widths, with nothing fetched from elsewhere."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+import soundfile
+
+from unlossy.audio_unlossy import AudioReader
+
+playwright = pytest.importorskip("playwright.sync_api")
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+EXAMPLES = Path(__file__).parents[1] / "space" / "examples"
+PATIENCE = 120_000  # [ms] of a busy machine
+
+
+def read(path: Path) -> np.ndarray:
+    with AudioReader(path) as reader:
+        return np.concatenate(list(reader.blocks(44_100)), axis=1)
+
+
+@pytest.fixture
+def open_page(space, browser, tmp_path: Path) -> Iterator[Callable[..., "playwright.Page"]]:
+    """Function that opens the page. At the end it is made sure that it had no errors, and no host but this one."""
+    contexts, errors, hosts = [], [], set()
+
+    def note(message) -> None:
+        if message.type == "error":
+            errors.append(message.text)
+
+    def open_it(width: int = 1280, scheme: str = "light") -> "playwright.Page":
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        context.set_default_timeout(PATIENCE)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", note)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+        page.on("websocket", lambda socket: hosts.add(urlsplit(socket.url).hostname))
+        page.goto(space.url)
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert not errors
+    assert hosts - {None} == {"127.0.0.1"}  # none: data: and blob:
+
+
+def upload(page: "playwright.Page", path: Path, number: int = 0) -> None:
+    page.locator("input[type=file]").nth(number).set_input_files(path)
+
+
+def restore(page: "playwright.Page") -> None:
+    page.get_by_role("button", name="Restore", exact=True).click()
+    page.locator(".player .play:visible").wait_for()
+
+
+def download(page: "playwright.Page", folder: Path) -> Path:
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="Download").or_(page.get_by_role("button", name="Download")).click()
+    path = folder / waiting.value.suggested_filename
+    waiting.value.save_as(path)
+    return path
+
+
+def test_from_an_mp3_to_its_restored_files(open_page, tmp_path: Path) -> None:
+    page = open_page()
+    upload(page, EXAMPLES / "canon_64kbps.mp3")
+    facts = page.get_by_text("MP3 · 64 kbps · 44.1 kHz · stereo · 0:10 min · cutoff at 1")
+    facts.wait_for()
+    restore(page)
+    page.get_by_role("img").filter(has_not_text="x").first.wait_for()
+    degraded = read(EXAMPLES / "canon_64kbps.mp3")
+    results = {}
+    for name in ("FLAC", "MP3"):
+        if name != "FLAC":
+            page.get_by_role("radio", name=name).check()
+            page.locator(f"a[href*='.restored.{name.lower()}']").wait_for(state="attached")
+        path = download(page, tmp_path)
+        assert path.name == f"canon_64kbps.restored.{name.lower()}"
+        results[name] = read(path)
+        assert results[name].shape == degraded.shape
+    treble = np.fft.rfftfreq(degraded.shape[1], 1 / 44_100) > 13_000
+    energy = {name: np.square(np.abs(np.fft.rfft(audio)))[:, treble].sum() for name, audio in results.items()}
+    assert energy["FLAC"] > 100 * np.square(np.abs(np.fft.rfft(degraded)))[:, treble].sum()
+
+
+def test_the_slider_changes_the_result(open_page, tmp_path: Path) -> None:
+    page = open_page()
+    page.get_by_role("button", name="Try the example").first.click()
+    page.get_by_text("cutoff at").wait_for()
+    restore(page)
+    complete = read(download(page, tmp_path))
+    old = page.locator("a[href*='.restored.']").get_attribute("href")
+    page.get_by_role("slider", name="Detail").or_(page.get_by_label("range slider for Detail")).first.fill("0")
+    page.get_by_role("button", name="Restore", exact=True).click()
+    page.wait_for_function("old => document.querySelector(\"a[href*='.restored.']\").getAttribute('href') !== old", arg=old)
+    faithful = read(download(page, tmp_path))
+    assert np.abs(complete - faithful).max() > 0.001
+
+
+def test_a_bad_file_gets_its_sentence(open_page, tmp_path: Path) -> None:
+    page = open_page()
+    text = tmp_path / "notes.mp3"
+    text.write_text("This is no audio. " * 100)
+    upload(page, text)
+    page.get_by_text("notes.mp3 is not an audio file").wait_for()
+    assert page.get_by_role("button", name="Restore", exact=True).is_disabled()
+
+
+def test_cancelling_frees_the_page(open_page, tmp_path: Path) -> None:
+    page = open_page()
+    long = tmp_path / "long.flac"
+    soundfile.write(long, np.random.default_rng(0).uniform(-0.1, 0.1, (180 * 44_100, 2)), 44_100)
+    upload(page, long)
+    page.get_by_text("3:00 min").wait_for()
+    page.get_by_role("button", name="Restore", exact=True).click()
+    page.get_by_text(re.compile(r"\d+ s left")).wait_for()
+    page.get_by_role("button", name="Cancel").first.click()
+    page.get_by_text(re.compile(r"\d+ s left")).wait_for(state="detached")
+    assert not page.locator(".player .play:visible").count()
+    page.get_by_role("button", name="Clear").or_(page.get_by_label("Clear")).first.click()
+    page.get_by_role("button", name="Try the example").first.click()
+    page.get_by_text("cutoff at").wait_for()
+    restore(page)
+
+
+def test_degraded_and_restored_are_measured(open_page) -> None:
+    page = open_page()
+    page.get_by_role("tab", name="Degrade and restore").click()
+    page.get_by_role("button", name="Try the example").last.click()
+    page.get_by_role("button", name="Degrade and restore").click()
+    page.locator(".player .play:visible").wait_for()
+    rows = [row.inner_text().split() for row in page.locator("table:visible tbody tr").all()]
+    figures = {row[0]: [float(cell) for cell in row[1:]] for row in rows if len(row) == 4}
+    assert figures["Restored"][0] > figures["Input"][0] > 1  # ViSQOL
+    assert figures["Restored"][2] < figures["Input"][2]  # log-spectral distance
+    assert page.locator(".player .tracks:visible label").all_inner_texts() == ["1Input", "2Restored", "3Original"]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_the_window(open_page, tmp_path: Path, width: int, scheme: str) -> None:
+    page = open_page(width, scheme)
+    page.get_by_role("button", name="Try the example").first.click()
+    page.get_by_text("cutoff at").wait_for()
+    restore(page)
+    page.locator("img[src*=spectra]").wait_for()
+    page.get_by_text("Blind test").first.click()
+    page.screenshot(path=tmp_path / f"{width}-{scheme}.png", full_page=True)  # to be looked at, in pytest's folder
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
