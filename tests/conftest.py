@@ -95,6 +95,18 @@ def write_chord(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+def find_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port that nothing listens on."""
+    return find_port()
+
+
 class Space(NamedTuple):
     """The web demo in a process of its own."""
 
@@ -107,9 +119,7 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
     """`unlossy demo` with the shipped checkpoint, as a user starts it."""
     pytest.importorskip("gradio", reason="the demo needs the extra `space`")
     folder = tmp_path_factory.mktemp("space")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = find_port()
     command = [sys.executable, "-m", "unlossy_cli", "demo", "--port", str(port)]
     environment = {**os.environ, "TMPDIR": str(folder)}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
@@ -130,7 +140,13 @@ def browser() -> "Iterator[Browser]":
     if path is None:
         pytest.skip("there is no chromium (on Debian: apt-get install chromium)")
     quiet = ("background-networking", "component-update", "sync")
-    options = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", *(f"--disable-{it}" for it in quiet)]
+    options = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        *(f"--disable-{it}" for it in quiet),
+    ]
     with api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=options)
         yield chromium

@@ -52,10 +52,10 @@ def test_too_long_or_too_large_names_the_way_out(tmp_path: Path, monkeypatch: py
         clips.inspect_upload(path)
 
 
-@pytest.mark.parametrize(("channels", "rate", "expected"), [(1, 8_000, 1), (2, 48_000, 2), (6, 44_100, 2), (8, 192_000, 2)])
-def test_every_clip_becomes_mono_or_stereo_at_one_rate(
-    tmp_path: Path, channels: int, rate: int, expected: int
-) -> None:
+@pytest.mark.parametrize(
+    ("channels", "rate", "expected"), [(1, 8_000, 1), (2, 48_000, 2), (6, 44_100, 2), (8, 192_000, 2)]
+)
+def test_every_clip_becomes_mono_or_stereo_at_one_rate(tmp_path: Path, channels: int, rate: int, expected: int) -> None:
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
     soundfile.write(tmp_path / "in.wav", np.repeat(tone[:, None], channels, axis=1), rate)
     audio = clips.read_clip(tmp_path / "in.wav")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -11,12 +12,12 @@ import soundfile
 
 from unlossy.audio_unlossy import AudioReader
 
-playwright = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright.sync_api")
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 EXAMPLES = Path(__file__).parents[1] / "space" / "examples"
-PATIENCE = 120_000  # [ms] of a busy machine
+PATIENCE = 60_000  # [ms] of a busy machine
 
 
 def read(path: Path) -> np.ndarray:
@@ -25,15 +26,18 @@ def read(path: Path) -> np.ndarray:
 
 
 @pytest.fixture
-def open_page(space, browser, tmp_path: Path) -> Iterator[Callable[..., "playwright.Page"]]:
+def open_page(space: Any, browser: Any) -> Iterator[Callable[..., Any]]:
     """Function that opens the page. At the end it is made sure that it had no errors, and no host but this one."""
-    contexts, errors, hosts = [], [], set()
+    contexts: list[Any] = []
+    errors: list[str] = []
+    hosts: set[str | None] = set()
 
-    def note(message) -> None:
-        if message.type == "error":
+    def note(message: Any) -> None:
+        # Gradio's own picture of an upload can't be drawn if that is no audio.
+        if message.type == "error" and "Waveform load error" not in message.text:
             errors.append(message.text)
 
-    def open_it(width: int = 1280, scheme: str = "light") -> "playwright.Page":
+    def open_it(width: int = 1280, scheme: str = "light") -> Any:
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         context.set_default_timeout(PATIENCE)
         contexts.append(context)
@@ -52,60 +56,61 @@ def open_page(space, browser, tmp_path: Path) -> Iterator[Callable[..., "playwri
     assert hosts - {None} == {"127.0.0.1"}  # none: data: and blob:
 
 
-def upload(page: "playwright.Page", path: Path, number: int = 0) -> None:
+def upload(page: Any, path: Path, number: int = 0) -> None:
     page.locator("input[type=file]").nth(number).set_input_files(path)
 
 
-def restore(page: "playwright.Page") -> None:
+def restore(page: Any) -> None:
     page.get_by_role("button", name="Restore", exact=True).click()
     page.locator(".player .play:visible").wait_for()
 
 
-def download(page: "playwright.Page", folder: Path) -> Path:
+def download(page: Any, folder: Path) -> Path:
     with page.expect_download() as waiting:
-        page.get_by_role("link", name="Download").or_(page.get_by_role("button", name="Download")).click()
+        page.get_by_role("button", name="Download").click()
     path = folder / waiting.value.suggested_filename
     waiting.value.save_as(path)
     return path
 
 
-def test_from_an_mp3_to_its_restored_files(open_page, tmp_path: Path) -> None:
+def test_from_an_mp3_to_its_restored_files(open_page: Callable[..., Any], tmp_path: Path) -> None:
     page = open_page()
     upload(page, EXAMPLES / "canon_64kbps.mp3")
-    facts = page.get_by_text("MP3 · 64 kbps · 44.1 kHz · stereo · 0:10 min · cutoff at 1")
-    facts.wait_for()
+    page.get_by_text("MP3 · 64 kbps · 44.1 kHz · stereo · 0:10 min · cutoff at 1").wait_for()
     restore(page)
-    page.get_by_role("img").filter(has_not_text="x").first.wait_for()
     degraded = read(EXAMPLES / "canon_64kbps.mp3")
-    results = {}
-    for name in ("FLAC", "MP3"):
-        if name != "FLAC":
-            page.get_by_role("radio", name=name).check()
-            page.locator(f"a[href*='.restored.{name.lower()}']").wait_for(state="attached")
-        path = download(page, tmp_path)
-        assert path.name == f"canon_64kbps.restored.{name.lower()}"
-        results[name] = read(path)
-        assert results[name].shape == degraded.shape
+    path = download(page, tmp_path)
+    assert path.name == "canon_64kbps.restored.flac"
+    restored = read(path)
+    assert restored.shape == degraded.shape
     treble = np.fft.rfftfreq(degraded.shape[1], 1 / 44_100) > 13_000
-    energy = {name: np.square(np.abs(np.fft.rfft(audio)))[:, treble].sum() for name, audio in results.items()}
-    assert energy["FLAC"] > 100 * np.square(np.abs(np.fft.rfft(degraded)))[:, treble].sum()
+    before, after = (np.square(np.abs(np.fft.rfft(audio)))[:, treble].sum() for audio in (degraded, restored))
+    assert after > 100 * before
+    page.get_by_role("radio", name="MP3").check()
+    while path.suffix != ".mp3":  # until it is encoded, and no longer than this test may last
+        page.wait_for_timeout(500)
+        path = download(page, tmp_path)
+    assert path.name == "canon_64kbps.restored.mp3"
+    assert read(path).shape == degraded.shape
 
 
-def test_the_slider_changes_the_result(open_page, tmp_path: Path) -> None:
+def test_the_slider_changes_the_result(open_page: Callable[..., Any], tmp_path: Path) -> None:
     page = open_page()
     page.get_by_role("button", name="Try the example").first.click()
     page.get_by_text("cutoff at").wait_for()
     restore(page)
+    picture = page.locator("img[src*=spectra]")
+    old = picture.get_attribute("src")
     complete = read(download(page, tmp_path))
-    old = page.locator("a[href*='.restored.']").get_attribute("href")
-    page.get_by_role("slider", name="Detail").or_(page.get_by_label("range slider for Detail")).first.fill("0")
+    page.get_by_label("range slider for Detail").fill("0")
     page.get_by_role("button", name="Restore", exact=True).click()
-    page.wait_for_function("old => document.querySelector(\"a[href*='.restored.']\").getAttribute('href') !== old", arg=old)
+    page.wait_for_function("old => document.querySelector('img[src*=spectra]')?.getAttribute('src') !== old", arg=old)
+    picture.wait_for()
     faithful = read(download(page, tmp_path))
     assert np.abs(complete - faithful).max() > 0.001
 
 
-def test_a_bad_file_gets_its_sentence(open_page, tmp_path: Path) -> None:
+def test_a_bad_file_gets_its_sentence(open_page: Callable[..., Any], tmp_path: Path) -> None:
     page = open_page()
     text = tmp_path / "notes.mp3"
     text.write_text("This is no audio. " * 100)
@@ -114,7 +119,7 @@ def test_a_bad_file_gets_its_sentence(open_page, tmp_path: Path) -> None:
     assert page.get_by_role("button", name="Restore", exact=True).is_disabled()
 
 
-def test_cancelling_frees_the_page(open_page, tmp_path: Path) -> None:
+def test_cancelling_frees_the_page(open_page: Callable[..., Any], tmp_path: Path) -> None:
     page = open_page()
     long = tmp_path / "long.flac"
     soundfile.write(long, np.random.default_rng(0).uniform(-0.1, 0.1, (180 * 44_100, 2)), 44_100)
@@ -131,7 +136,7 @@ def test_cancelling_frees_the_page(open_page, tmp_path: Path) -> None:
     restore(page)
 
 
-def test_degraded_and_restored_are_measured(open_page) -> None:
+def test_degraded_and_restored_are_measured(open_page: Callable[..., Any]) -> None:
     page = open_page()
     page.get_by_role("tab", name="Degrade and restore").click()
     page.get_by_role("button", name="Try the example").last.click()
@@ -146,7 +151,7 @@ def test_degraded_and_restored_are_measured(open_page) -> None:
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_the_window(open_page, tmp_path: Path, width: int, scheme: str) -> None:
+def test_it_fits_the_window(open_page: Callable[..., Any], tmp_path: Path, width: int, scheme: str) -> None:
     page = open_page(width, scheme)
     page.get_by_role("button", name="Try the example").first.click()
     page.get_by_text("cutoff at").wait_for()

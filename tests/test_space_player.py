@@ -1,7 +1,9 @@
-"""The player in a real browser: every version at the same sample, switched by gains; and the blind test's arithmetic."""
+"""The player in a real browser: every version at the same sample, switched by gains; and the blind test."""
 
 import math
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -26,10 +28,10 @@ AudioParam.prototype.linearRampToValueAtTime = function (...given) {
 
 
 @pytest.fixture(scope="module")
-def page(space, browser):
+def page(space: Any, browser: Any) -> Iterator[Any]:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.set_default_timeout(120_000)
-    errors = []
+    errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.add_init_script(SPY)
     page.goto(space.url)
@@ -42,11 +44,11 @@ def page(space, browser):
     assert not errors
 
 
-def position(page) -> float:
+def position(page: Any) -> float:
     return float(page.locator(".player .seek:visible").input_value())
 
 
-def test_all_versions_start_together(page) -> None:
+def test_all_versions_start_together(page: Any) -> None:
     page.get_by_role("button", name="Play", exact=True).locator("visible=true").first.click()
     first, second = page.evaluate("window.starts")
     assert first == second  # time, position, length and rate
@@ -55,7 +57,7 @@ def test_all_versions_start_together(page) -> None:
     assert position(page) > 10  # it moves
 
 
-def test_switching_moves_nothing_and_silences_the_other(page) -> None:
+def test_switching_moves_nothing_and_silences_the_other(page: Any) -> None:
     page.evaluate("window.starts = []; window.ramps = []")
     page.get_by_role("radio", name="After").focus()
     page.keyboard.press("1")
@@ -71,7 +73,7 @@ def test_switching_moves_nothing_and_silences_the_other(page) -> None:
     assert re.fullmatch(r"Levels matched: Before −?\d+\.\d dB, After −?\d+\.\d dB", note)
 
 
-def test_it_is_played_from_the_keyboard(page) -> None:
+def test_it_is_played_from_the_keyboard(page: Any) -> None:
     page.get_by_role("radio", name="After").focus()
     page.keyboard.press(" ")  # pauses
     page.get_by_role("button", name="Play", exact=True).locator("visible=true").first.wait_for()
@@ -84,7 +86,7 @@ def test_it_is_played_from_the_keyboard(page) -> None:
     assert position(page) == 0
 
 
-def test_the_blind_test_runs_through(page) -> None:
+def test_the_blind_test_runs_through(page: Any) -> None:
     page.get_by_text("Blind test").locator("visible=true").first.click()
     page.get_by_role("button", name="Start", exact=True).locator("visible=true").first.click()
     for number in range(1, 11):

@@ -3,6 +3,7 @@
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,15 +14,16 @@ from unlossy.audio_unlossy import AudioReader
 
 gradio_client = pytest.importorskip("gradio_client")
 
-EXAMPLE = Path(__file__).parents[1] / "space" / "examples" / "canon_64kbps.mp3"
+pytestmark = pytest.mark.slow
+
 RATE = 44_100
 
 
-def connect(space: "object", folder: Path) -> "gradio_client.Client":
-    return gradio_client.Client(space.url, verbose=False, download_files=str(folder))  # type: ignore[attr-defined]
+def connect(space: Any, folder: Path) -> Any:
+    return gradio_client.Client(space.url, verbose=False, download_files=str(folder))
 
 
-def call(client: "gradio_client.Client", path: Path, detail: float = 1.0, format: str = "flac") -> Path:
+def call(client: Any, path: Path, detail: float = 1.0, format: str = "flac") -> Path:
     return Path(client.predict(gradio_client.handle_file(str(path)), detail, format, api_name="/restore"))
 
 
@@ -33,9 +35,8 @@ def song(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("format", ["flac", "wav", "mp3"])
-def test_result_is_that_of_the_package(space: object, song: Path, tmp_path: Path, format: str) -> None:
+def test_result_is_that_of_the_package(space: Any, song: Path, tmp_path: Path, format: str) -> None:
     result = call(connect(space, tmp_path / "results"), song, 0.5, format)
     assert result.name == f"my song.restored.{format}"
     with AudioReader(result) as reader:
@@ -47,8 +48,7 @@ def test_result_is_that_of_the_package(space: object, song: Path, tmp_path: Path
         np.testing.assert_allclose(given, expected, atol=1e-5)
 
 
-@pytest.mark.slow
-def test_eight_channels_at_192_khz(space: object, tmp_path: Path) -> None:
+def test_eight_channels_at_192_khz(space: Any, tmp_path: Path) -> None:
     path = tmp_path / "wide.wav"
     soundfile.write(path, np.random.default_rng(0).uniform(-0.1, 0.1, (96_000, 8)), 192_000)
     result = call(connect(space, tmp_path / "results"), path)
@@ -58,15 +58,13 @@ def test_eight_channels_at_192_khz(space: object, tmp_path: Path) -> None:
         call(connect(space, tmp_path / "results"), path, format="mp3")
 
 
-@pytest.mark.slow
-def test_silence_stays_silent(space: object, tmp_path: Path) -> None:
+def test_silence_stays_silent(space: Any, tmp_path: Path) -> None:
     path = tmp_path / "silence.wav"
     soundfile.write(path, np.zeros(RATE), RATE)
     assert not soundfile.read(call(connect(space, tmp_path / "results"), path))[0].any()
 
 
-@pytest.mark.slow
-def test_bad_files_get_their_sentence(space: object, tmp_path: Path) -> None:
+def test_bad_files_get_their_sentence(space: Any, tmp_path: Path) -> None:
     client = connect(space, tmp_path / "results")
     text = tmp_path / "text.mp3"
     text.write_text("This is no audio. " * 100)
@@ -79,13 +77,12 @@ def test_bad_files_get_their_sentence(space: object, tmp_path: Path) -> None:
         call(client, cut)
     long = tmp_path / "long.flac"
     soundfile.write(long, np.zeros(8000 * 361), 8000)
-    with pytest.raises(Exception, match="at most 6:00 min.*unlossy restore FILE"):
+    with pytest.raises(Exception, match=r"at most 6:00 min.*unlossy restore FILE"):
         call(client, long)
 
 
-@pytest.mark.slow
-def test_files_go_when_the_session_ends(space: object, song: Path, tmp_path: Path) -> None:
-    folder = space.folder  # type: ignore[attr-defined]
+def test_files_go_when_the_session_ends(space: Any, song: Path, tmp_path: Path) -> None:
+    folder = space.folder
     client = connect(space, tmp_path / "results")
     call(client, song)
     assert list(folder.rglob("my song.wav"))
@@ -98,8 +95,7 @@ def test_files_go_when_the_session_ends(space: object, song: Path, tmp_path: Pat
     pytest.fail(f"left: {list(folder.rglob('*'))}")
 
 
-@pytest.mark.slow
-def test_two_at_once_get_their_own_results(space: object, tmp_path: Path) -> None:
+def test_two_at_once_get_their_own_results(space: Any, tmp_path: Path) -> None:
     paths, results = [], {}
     for number in range(2):
         path = tmp_path / str(number) / "song.wav"  # of the same name, to be taken for one another

@@ -11,3 +11,28 @@
 
 As in the command line, no module imports `unlossy` or torch at its top: the page is there before they are loaded.
 """
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def launch(model: str | None = None, port: int | None = None) -> None:
+    """Serve the page, and return when that is interrupted.
+
+    Args:
+        model (`str`, *optional*): Hub id or folder; the checkpoint in the package by default.
+        port (`int`, *optional*): the first free one from 7860 by default.
+
+    Raises:
+        OSError: the port is in use.
+    """
+    with tempfile.TemporaryDirectory(prefix="unlossy-", ignore_cleanup_errors=True) as folder:
+        root = Path(folder).resolve()
+        os.environ["GRADIO_TEMP_DIR"] = str(root)  # read when Gradio is imported
+        from unlossy_space.page import serve
+
+        serve(root, model, port)
+
+
+__all__ = ["launch"]

@@ -1,10 +1,6 @@
 """The page: what stands where, and how it is served."""
 
-import atexit
 import importlib.metadata
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import gradio as gr
@@ -49,19 +45,13 @@ def build(sessions: Sessions, model: str | None) -> gr.Blocks:
     return page
 
 
-def launch(model: str | None = None, port: int | None = None) -> None:
-    """Serve the page, and return when that is interrupted.
+def serve(root: Path, model: str | None, port: int | None) -> None:
+    """Serve the page until it is interrupted.
 
     Args:
-        model (`str`, *optional*): Hub id or folder; the checkpoint in the package by default.
-        port (`int`, *optional*): the first free one from 7860 by default.
-
-    Raises:
-        OSError: the port is in use.
+        root (`Path`): Gradio's folder for temporary files.
+        model, port: see `unlossy_space.launch`.
     """
-    root = Path(tempfile.mkdtemp(prefix="unlossy-")).resolve()
-    atexit.register(shutil.rmtree, root, ignore_errors=True)
-    os.environ["GRADIO_TEMP_DIR"] = str(root)
     page = build(Sessions(root), model)
     if engine.is_zero_gpu():
         engine.load(model)
