@@ -17,7 +17,7 @@ pytest.importorskip("playwright.sync_api")
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 EXAMPLES = Path(__file__).parents[1] / "space" / "examples"
-PATIENCE = 60_000  # [ms] of a busy machine
+PATIENCE = 120_000  # [ms] of a busy machine
 
 
 def read(path: Path) -> np.ndarray:

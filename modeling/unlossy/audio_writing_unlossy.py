@@ -243,8 +243,8 @@ class AudioWriter:
         if name == "m4a":
             # The edit list counts in this unit: with the default of a millisecond the length would be rounded.
             options["movie_timescale"] = str(rate)
-        # FFmpeg cannot read frames of 300 kB and more, which its own encoder makes of many channels at a high rate: with
-        # less compression there are fewer samples in them.
+        # FFmpeg cannot read frames of 300 kB and more, which its own encoder makes of many channels at a high rate:
+        # with less compression there are fewer samples in them.
         is_wide = name == "flac" and channels * rate > _WIDEST_FLAC
         if cover is not None and (name == "wav" or cover.mime not in ("image/jpeg", "image/png")):
             cover = None

@@ -106,8 +106,7 @@ def restore_file(path: Path, seconds: float, output: Path, detail: float, progre
         if is_stopped(output.parent):
             raise StoppedError
         taken = time.monotonic() - start
-        # Before the first block is done, the share tells nothing.
-        left = taken / share - taken if taken > 1 else None
+        left = taken / share - taken if share > 0 else None  # before the first block is done, it tells nothing
         progress(share, desc="restoring" if left is None else f"{left:.0f} s left")
 
     restore(path, model, detail=detail, output=output, progress=report)
