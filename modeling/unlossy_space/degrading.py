@@ -93,7 +93,7 @@ def build(sessions: Sessions, example: Path) -> None:
             codec = gr.Dropdown(CODEC_CHOICES, value="mp3", label="Codec")
             bitrate = gr.Dropdown(BITRATES, value=64, label="Bitrate [kbps]")
             with gr.Row():
-                start = gr.Button("Degrade and restore", variant="primary", min_width=200)
+                start = gr.Button("Degrade and restore", variant="primary", interactive=False, min_width=200)
                 cancel = gr.Button("Cancel", min_width=90)
             status = gr.HTML(elem_classes="status")
     with gr.Column(visible=False) as results:
@@ -105,6 +105,7 @@ def build(sessions: Sessions, example: Path) -> None:
         )
 
     try_example.click(lambda: str(example), outputs=upload, api_visibility="private")
+    upload.change(lambda upload: gr.Button(interactive=upload is not None), upload, start, api_visibility="private")
     codec.change(offer, [codec, bitrate], bitrate, api_visibility="private")
     event = start.click(
         run, [upload, codec, bitrate], [player, figures, results],
