@@ -142,8 +142,10 @@ def test_degraded_and_restored_are_measured(open_page: Callable[..., Any]) -> No
     page.get_by_role("button", name="Try the example").last.click()
     page.get_by_role("button", name="Degrade and restore").click()
     page.locator(".player .play:visible").wait_for()
-    rows = [row.inner_text().split() for row in page.locator("table:visible tbody tr").all()]
-    figures = {row[0]: [float(cell) for cell in row[1:]] for row in rows if len(row) == 4}
+    page.get_by_text("Against the original").locator("visible=true").wait_for()
+    text = page.locator("body").inner_text()
+    rows = re.findall(r"(Input|Restored)\s+([\d.]+)\s+(-?[\d.]+)\s+([\d.]+)\s", text)
+    figures = {name: [float(cell) for cell in cells] for name, *cells in rows}
     assert figures["Restored"][0] > figures["Input"][0] > 1  # ViSQOL
     assert figures["Restored"][2] < figures["Input"][2]  # log-spectral distance
     assert page.locator(".player .tracks:visible label").all_inner_texts() == ["1Input", "2Restored", "3Original"]

@@ -41,7 +41,7 @@ def explained(*paths: Path) -> Iterator[None]:
         yield
     except StoppedError:
         raise gr.Error("Cancelled.", print_exception=False) from None
-    except ValueError as error:
+    except (ValueError, FileNotFoundError) as error:  # the page may have been closed, and the files be gone with it
         message = str(error)
         for path in paths:
             message = message.replace(str(path), path.name)

@@ -58,14 +58,16 @@ def build(sessions: Sessions, example: Path) -> None:
         from unlossy_space import figures
 
         folder = Path(restored).parent
-        with engine.explained():  # the page may be closed, and the files with it
+        with engine.explained():
             before, after = clips.read_clip(Path(upload)), clips.read_clip(Path(restored))
             files = {
                 name: clips.write_clip(folder / f"{name}.flac", audio)
                 for name, audio in {"Before": before, "After": after}.items()
             }
         yield gr.Column(visible=True), make_value(files, "After", ("Before", "After")), None, None
-        yield gr.skip(), gr.skip(), *figures.draw(before, after, folder)
+        with engine.explained():
+            pictures = figures.draw(before, after, folder)
+        yield gr.skip(), gr.skip(), *pictures
 
     with gr.Row():
         with gr.Column():
