@@ -1,14 +1,22 @@
 """Fixtures that several test modules share: a tiny untrained model, and short synthesised files."""
 
-from collections.abc import Callable
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
 import soundfile
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from unlossy import UnlossyModel
 
 SAMPLING_RATE = 44_100  # [Hz]
@@ -85,3 +93,61 @@ def write_chord(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+def find_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port that nothing listens on."""
+    return find_port()
+
+
+class Space(NamedTuple):
+    """The web demo in a process of its own."""
+
+    url: str
+    folder: Path  # of its temporary files
+
+
+@pytest.fixture(scope="session")
+def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
+    """`unlossy demo` with the shipped checkpoint, as a user starts it."""
+    pytest.importorskip("gradio", reason="the demo needs the extra `space`")
+    folder = tmp_path_factory.mktemp("space")
+    port = find_port()
+    command = [sys.executable, "-m", "unlossy_cli", "demo", "--port", str(port)]
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line == f"Unlossy is at http://127.0.0.1:{port}/\n", line
+    yield Space(line.split()[-1], folder)
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=60)
+    assert not list(folder.glob("unlossy-*"))  # it leaves nothing behind
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """A headless Chromium."""
+    api = pytest.importorskip("playwright.sync_api")
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("there is no chromium (on Debian: apt-get install chromium)")
+    quiet = ("background-networking", "component-update", "sync")
+    options = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        *(f"--disable-{it}" for it in quiet),
+    ]
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=options)
+        yield chromium
+        chromium.close()

@@ -366,3 +366,12 @@ def test_resampling_keeps_time() -> None:
     result = Resampler(RATE, 48_000, 1).process(tone, last=True)
     expected = np.sin(2 * np.pi * 1_000 * np.arange(48_000) / 48_000)
     assert np.abs(result[0] - expected)[2_000:-2_000].max() < 1e-5
+
+
+@pytest.mark.parametrize("channels", [4, 6, 8])
+def test_flac_of_many_channels_at_the_highest_rate_is_read_back(tmp_path: Path, channels: int) -> None:
+    audio = np.random.default_rng(0).uniform(-0.1, 0.1, (channels, 50_000)).astype(np.float32)
+    with AudioWriter(tmp_path / "out.flac", 192_000, channels) as writer:
+        writer.write(audio)
+    with AudioReader(tmp_path / "out.flac") as reader:
+        np.testing.assert_allclose(np.concatenate(list(reader.blocks(10_000)), axis=1), audio, atol=1e-6)

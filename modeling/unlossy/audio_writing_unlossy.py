@@ -172,6 +172,7 @@ FORMATS = {
     ),
 }
 BIT_DEPTHS = ("16", "24", "32f")
+_WIDEST_FLAC = 8 * 96_000  # [channels · Hz]
 
 
 class AudioWriter:
@@ -242,6 +243,9 @@ class AudioWriter:
         if name == "m4a":
             # The edit list counts in this unit: with the default of a millisecond the length would be rounded.
             options["movie_timescale"] = str(rate)
+        # FFmpeg cannot read frames of 300 kB and more, which its own encoder makes of many channels at a high rate:
+        # with less compression there are fewer samples in them.
+        is_wide = name == "flac" and channels * rate > _WIDEST_FLAC
         if cover is not None and (name == "wav" or cover.mime not in ("image/jpeg", "image/png")):
             cover = None
         try:
@@ -254,6 +258,7 @@ class AudioWriter:
                     channels,
                     sample_format=sample_format,
                     bit_rate=bit_rate,
+                    options={"compression_level": "2"} if is_wide else None,
                     container_options=options,
                     tags=tags,
                     cover=cover,

@@ -56,6 +56,10 @@ def _add_overwrite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace output files that exist already")
 
 
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="ID_OR_FOLDER", help="a Hub id or a local folder (default: the shipped one)")
+
+
 def _add_restore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", type=_path, metavar="INPUT", help="an audio file, or a folder of them")
     parser.add_argument(
@@ -71,7 +75,7 @@ def _add_restore(parser: argparse.ArgumentParser) -> None:
         metavar="0..1",
         help="0: closest to what the codec kept; 1: with all the regenerated treble (default: 1)",
     )
-    parser.add_argument("--model", metavar="ID_OR_FOLDER", help="a Hub id or a local folder (default: the shipped one)")
+    _add_model(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
     parser.add_argument(
         "--format", choices=OUTPUT_FORMATS, help="of the output (default: that of -o FILE, otherwise flac)"
@@ -96,6 +100,11 @@ def _add_info(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=_path, metavar="FILE", help="an audio file")
 
 
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    parser.add_argument("--port", type=int, help="(default: the first free one from 7860)")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the whole command line; the chosen command's name is left in `command`."""
     parser = _Parser(prog="unlossy", description="Restore audio that was saved as MP3, AAC, Vorbis or Opus.")
@@ -105,6 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("restore", _add_restore, "restore files and whole folders"),
         ("degrade", _add_degrade, "save a file with a real lossy encoder, to hear or to train on what it does"),
         ("info", _add_info, "show what a file is, what its codec cut off, and what a restoration would do"),
+        ("demo", _add_demo, "open a web page to restore and compare in"),
     ):
         add(commands.add_parser(name, help=description, description=description[0].upper() + description[1:] + "."))
     return parser

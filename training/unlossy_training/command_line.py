@@ -20,6 +20,7 @@ COMMANDS = {
     "publish": "put a checkpoint on the Hub, with its card, its pairs and its Space",
     "benchmark-fit": "measure the speed of training",
     "benchmark-restore": "measure the speed and memory of restoring",
+    "benchmark-space": "measure the web demo, alone and with many people at once",
 }
 
 
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0].startswith("unlossy"):
             raise
-        extras = "pip install 'unlossy[train,eval]'"
+        extras = "pip install 'unlossy[train,space]'"
         print(f"unlossy-train {name} needs {error.name}, which comes with {extras}", file=sys.stderr)
         return 1
     try:

@@ -21,6 +21,7 @@ from transformers import pipeline
 
 from unlossy import UnlossyFeatureExtractor, UnlossyModel, load_model, restore
 from unlossy.audio_unlossy import AudioReader
+from unlossy_space import EXAMPLES
 
 from . import measuring, training_record
 from .cases import LOSSLESS, Case
@@ -29,10 +30,9 @@ from .learning import OPTIMIZER
 from .plots import plot_all, plot_metrics, plot_spectrograms
 from .recordings import SAMPLING_RATE
 
-# The wheel has these two inside the package, a checkout at its top.
-_INSIDE, _CHECKOUT = Path(__file__).parent / "resources", Path(__file__).parents[2]
-TEMPLATE = next(path for path in (_INSIDE / "model_card.md", _CHECKOUT / "model_card.md") if path.exists())
-EXAMPLES = next(path for path in (_INSIDE / "examples", _CHECKOUT / "space" / "examples") if path.exists())
+# In an installed package, or at the top of the repository that this is part of.
+_PLACES = Path(__file__).parent, Path(__file__).parents[2]
+TEMPLATE = next(path for path in (place / "model_card.md" for place in _PLACES) if path.exists())
 DEGRADED, ORIGINAL = "canon_64kbps.mp3", "canon.flac"
 LARGEST_DIFFERENCE = 1e-4  # between the samples of both processes; 16 bits have steps of 3e-5
 

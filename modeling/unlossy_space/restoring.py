@@ -1,0 +1,106 @@
+"""The tab "Restore": a file in, the restored one out, and both to compare by ear, by eye and in a blind test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from unlossy_space import clips, engine
+from unlossy_space.player import make_player, make_value
+from unlossy_space.sessions import Sessions
+
+FORMATS = ("flac", "wav", "mp3")
+
+
+def build(sessions: Sessions, example: Path) -> None:
+    """Lay out the tab, and connect it."""
+
+    def inspect(upload: str | None, request: gr.Request) -> tuple[Any, ...]:
+        results = gr.Column(visible=False)  # they belong to the upload before
+        if upload is None:
+            return "", gr.Button(interactive=False), results
+        sessions.keep(request.session_hash, Path(upload))
+        try:
+            return clips.describe(clips.inspect_upload(Path(upload))), gr.Button(interactive=True), results
+        except ValueError as error:
+            return f"⚠️ {error}", gr.Button(interactive=False), results
+
+    def restore(
+        upload: str | None,
+        detail: float,
+        format: str,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - so Gradio wants it
+    ) -> tuple[str, str]:
+        """Restore a file. `detail` goes from 0, most faithful, to 1, most complete. Returns the restored file."""
+        if upload is None:
+            raise gr.Error("There is no file yet.", print_exception=False)
+        path = Path(upload)
+        sessions.keep(request.session_hash, path)
+        folder = sessions.new_folder(request.session_hash)
+        restored = folder / f"{path.stem}.restored.flac"
+        with engine.explained(path, restored):
+            seconds = clips.inspect_upload(path).duration_s
+            engine.restore_file(path, seconds, restored, detail, progress)
+        return convert(str(restored), format), str(restored)
+
+    def convert(restored: str | None, format: str) -> str:
+        if restored is None:
+            raise gr.Error("There is no result yet.", print_exception=False)
+        source, target = Path(restored), Path(restored).with_suffix(f".{format}")
+        with engine.explained(source, target):
+            if target != source:
+                clips.convert(source, target)
+        return str(target)
+
+    def compare(upload: str, restored: str) -> Iterator[tuple[Any, ...]]:
+        from unlossy_space import figures
+
+        folder = Path(restored).parent
+        with engine.explained():
+            before, after = clips.read_clip(Path(upload)), clips.read_clip(Path(restored))
+            files = {
+                name: clips.write_clip(folder / f"{name}.flac", audio)
+                for name, audio in {"Before": before, "After": after}.items()
+            }
+        yield gr.Column(visible=True), make_value(files, "After", ("Before", "After")), None, None
+        with engine.explained():
+            pictures = figures.draw(before, after, folder)
+        yield gr.skip(), gr.skip(), *pictures
+
+    with gr.Row():
+        with gr.Column():
+            upload = gr.Audio(
+                type="filepath", label="Your file", sources=["upload", "microphone"], editable=False, buttons=[]
+            )
+            try_example = gr.Button("Try the example", size="sm")
+        with gr.Column():
+            facts = gr.Markdown(elem_classes="facts")
+            detail = gr.Slider(0, 1, 1, step=0.05, label="Detail", info="0: most faithful. 1: most complete.")
+            with gr.Row():
+                start = gr.Button("Restore", variant="primary", interactive=False, min_width=120)
+                cancel = gr.Button("Cancel", min_width=90)
+            status = gr.HTML(elem_classes="status")
+    master = gr.State()
+    with gr.Column(visible=False) as results:
+        player = make_player()
+        with gr.Row(equal_height=True):
+            format = gr.Radio([(name.upper(), name) for name in FORMATS], value="flac", label="Format", scale=2)
+            download = gr.DownloadButton("Download", scale=1)
+        with gr.Row():
+            spectrograms = gr.Image(show_label=False, interactive=False, buttons=["fullscreen"])
+            spectra = gr.Image(show_label=False, interactive=False, buttons=["fullscreen"])
+
+    try_example.click(lambda: str(example), outputs=upload, api_visibility="private")
+    upload.change(inspect, upload, [facts, start, results], api_visibility="private")
+    run = start.click(
+        restore, [upload, detail, format], [download, master],
+        api_name="restore", show_progress_on=status, **engine.QUEUE,
+    )  # fmt: skip
+    shown = run.success(
+        compare, [upload, master], [results, player, spectrograms, spectra],
+        api_visibility="private", show_progress_on=status, **engine.QUEUE,
+    )  # fmt: skip
+    format.input(convert, [master, format], download, api_visibility="private")
+    engine.connect_cancel(cancel, sessions, [run, shown])
