@@ -32,7 +32,7 @@ from .fit_config import FitConfig
 from .learning import Learner, prepare
 from .segments import Batch, batches, load_pairs
 
-STAGES = {"A": 0.0, "B": 0.1}  # adversarial weight
+STAGES: dict[str, dict[str, Any]] = {"A": {}, "detail": {"part": "detail"}, "B": {"adversarial_weight": 0.1}}
 MATRIX_SIZES = {"cpu": 2048, "cuda": 8192}
 WARMUP_STEPS = 2  # memory is allocated, kernels are chosen, workers fill their queues
 
@@ -133,11 +133,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     rows = []
     for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
         peak = measure_peak(device, torch.bfloat16 if precision == "bf16" else torch.float32, options.matrix_size)
-        for stage, weight in STAGES.items():
+        for stage, fields in STAGES.items():
             config = FitConfig(
                 model=options.model, batch_size=options.batch_size, segment_seconds=options.segment_seconds,
-                mixed_precision=precision, workers=options.workers, adversarial_weight=weight, discriminator_warmup=0,
-                discriminator_width=options.discriminator_width,
+                mixed_precision=precision, workers=options.workers, discriminator_warmup=0,
+                discriminator_width=options.discriminator_width, **fields,
             )  # fmt: skip
             figures = measure_stage(config, pairs, device, options.windows, options.steps)
             share = figures["audio_s_per_s"] * figures["gflop_per_audio_s"] * 1e9 / peak

@@ -60,7 +60,15 @@ RENDERED = "pieces that `unlossy-train corpus` has made up and rendered: not sin
 
 
 def base_config(base: str, discriminator: bool) -> FitConfig:
-    """How to train on top of a checkpoint: what training/RESULTS.md found to keep what was learned."""
+    """How to train on top of a checkpoint: what training/RESULTS.md found to keep what was learned.
+
+    In the minutes that a CPU is given, only the detail hears enough to change for the better.
+    """
+    if not discriminator and not torch.cuda.is_available():
+        return FitConfig(
+            from_checkpoint=base, part="detail", batch_size=6, segment_seconds=3.0, learning_rate=3e-4, warmup=20,
+            ema=0.99, patience=PATIENCE, validation_clips=10, visqol=False, log_every=10,
+        )  # fmt: skip
     config = FitConfig(
         from_checkpoint=base, learning_rate=4e-4, warmup=20, ema=0.99, patience=PATIENCE, validation_clips=10,
         visqol=False, log_every=10,
@@ -125,11 +133,11 @@ def estimate(config: FitConfig, minutes: float, clips: int) -> FitConfig:
     else:
         unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss [bytes]
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    how = ", with discriminators" if config.adversarial else ", the detail alone" if config.part == "detail" else ""
     print(
-        f"estimate: {minutes:g} min, in which {steps} steps ({speed:.1f} s of audio a second"
-        f"{', with discriminators' if config.adversarial else ''}) would hear {steps * config.batch_size} segments of "
-        f"{config.segment_seconds:g} s from {len(pairs)} clips; {memory:.1f} GB of memory. Before and after it, "
-        f"{clips} clips of {CLIP_SECONDS:g} s are restored and measured",
+        f"estimate: {minutes:g} min, in which {steps} steps ({speed:.1f} s of audio a second{how}) would "
+        f"hear {steps * config.batch_size} segments of {config.segment_seconds:g} s from {len(pairs)} clips; "
+        f"{memory:.1f} GB of memory. Before and after it, {clips} clips of {CLIP_SECONDS:g} s are restored and measured",
         flush=True,
     )
     every = max(1, steps // VALIDATIONS)
