@@ -51,7 +51,8 @@ class FitConfig:
         default="all", metadata=_help("what learns: detail alone, a small network of its own, is many times faster")
     )
     degraded: float = field(
-        default=1.0, metadata=_help("share of segments that go in degraded; the others go in clean, as for a compressor")
+        default=1.0,
+        metadata=_help("share of segments that go in degraded; the others go in clean, as for a compressor"),
     )
     max_minutes: float | None = field(default=None, metadata=_help("budget [min], over all resumptions"))
     max_steps: int | None = field(default=None, metadata=_help("budget [steps]; with both, the one that ends first"))
