@@ -13,9 +13,7 @@ CONFIGS = Path(__file__).parents[1] / "training" / "configs"
 def test_recipes_are_valid(path: Path) -> None:
     config = parse([str(path), "--pairs", "pairs", "--output", "out"])
     assert config.max_minutes
-    assert config.adversarial == (
-        path.stem not in ("unlossy-44khz", "unlossy-44khz-autoencoder", "unlossy-44khz-detail")
-    )
+    assert config.adversarial == (path.stem in ("tiny", "unlossy-44khz-adversarial"))
 
 
 def test_the_command_line_overrides_every_field(tmp_path: Path) -> None:

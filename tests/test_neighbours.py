@@ -1,4 +1,4 @@
-"""Neighbours: the same piece is found in other codecs, shifted and cut, by the embedding of a model that knows nothing."""
+"""Neighbours: the same piece is found in other codecs and when cut, by the embedding of a model that knows nothing."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -209,6 +209,6 @@ def decode(
 def _check_autoencoder(model: UnlossyModel) -> None:
     if model.config.residual or model.config.skip_connections:
         raise ValueError(
-            f"{model.config._name_or_path or 'the model'} is a restorer, whose embedding is no more than a correction of "
-            "its input: name an autoencoder with --model (one with residual and skip_connections false in config.json)"
+            f"{model.config._name_or_path or 'the model'} is a restorer, whose embedding only corrects its input: name "
+            "an autoencoder with --model (one with residual and skip_connections false in its config.json)"
         )

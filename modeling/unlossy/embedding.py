@@ -1,8 +1,8 @@
-"""The embedding of a whole piece, and the safetensors file that keeps it: float or quantised, with what decoding needs.
+"""The embedding of a whole piece and the safetensors file that keeps it: float or quantised, with what decoding needs.
 
-A float file holds the tensor `embeddings`, for any program that reads safetensors. A quantised one holds `codes`, one for
-each value, of all frames dimension by dimension, packed by LZMA, and for each dimension what code 0 stands for (`low`) and
-what a code is worth (`step`). On embeddings of music the packing takes off another 15 to 30 %.
+A float file holds the tensor `embeddings`, for any program that reads safetensors. A quantised one holds `codes`, one
+for each value, dimension by dimension, packed by LZMA, and for each dimension what code 0 stands for (`low`) and what a
+code is worth (`step`). Of 92 linear coefficients of music, LZMA packs 8 bits into 6.8 and 4 bits into 3.4.
 """
 
 import hashlib
@@ -73,7 +73,7 @@ def weights_fingerprint(model: UnlossyModel) -> str:
 
 
 def quantise(values: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Round to `2 ** bits` levels, equally spaced over what the range of each dimension should cover for the least error.
+    """Round to `2 ** bits` levels, equally spaced over as much of each dimension's range as gives the least error.
 
     Args:
         values (`np.ndarray` of shape `(groups, frames, size)`): float32.
@@ -150,9 +150,7 @@ def from_bytes(data: bytes) -> Embedding:
         values = tensors["embeddings"] if "embeddings" in tensors else _unpack(tensors, shape)
         model, fingerprint = metadata["model"], metadata["fingerprint"]
     except (KeyError, ValueError, TypeError, AttributeError, lzma.LZMAError) as error:
-        raise EmbeddingError(
-            "is damaged: what its header says and what it holds differ; encode the audio again"
-        ) from error
+        raise EmbeddingError("is damaged: it does not hold what its header says; encode the audio again") from error
     groups = len(CHANNEL_GROUPS.get(channels, ()))
     if values.shape != shape or len(shape) != 3 or shape[0] != groups or sampling_rate < 1 or num_frames < 1:
         raise EmbeddingError(f"has values of shape {values.shape}, which is not that of {channels} channels")

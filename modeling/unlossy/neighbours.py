@@ -30,8 +30,8 @@ class Neighbour:
 
 
 def summary(embedding: Embedding) -> np.ndarray:
-    """The sequence that pieces are compared by, `(steps, embedding_size)`: means over `POOLED` frames of the first group
-    of channels, without the mean over time, which tells more of a codec than of the music."""
+    """The sequence that pieces are compared by, `(steps, embedding_size)`: means over `POOLED` frames of the first
+    channels, without the mean over time, which tells more of a codec than of the music."""
     values = embedding.values[0]
     steps = -(-len(values) // POOLED)
     starts = np.arange(steps) * POOLED

@@ -20,10 +20,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not folder.is_dir():
         raise ValueError(f"{folder}: is no folder")
     errors: list[str] = []
-    stored = sorted(folder.rglob(f"*{SUFFIX}"))
-    # Of a file whose embedding lies beside it there is no need to make one.
-    audio = [path for path in search(folder, None, errors) if path.with_name(path.stem + SUFFIX) not in stored]
-    files = [path for path in (*audio, *stored) if not path.samefile(query)]
+    files = [*search(folder, None, errors), *sorted(folder.rglob(f"*{SUFFIX}"))]
+    files = [path for path in files if not path.samefile(query)]
     if not files:
         raise ValueError(f"{folder}: no audio files or embeddings in this folder to compare with")
     silence_transformers()

@@ -16,6 +16,7 @@ COMMANDS = {
     "dataset": "encode clips into pairs of degraded and clean audio",
     "fit": "train on pairs",
     "evaluate": "measure a checkpoint on recordings or pairs",
+    "picture": "draw an autoencoder's embedding, and what lies between two clips",
     "benchmark-fit": "measure the speed of training",
     "benchmark-restore": "measure the speed and memory of restoring",
 }

@@ -52,7 +52,7 @@ class FitConfig:
     )
     degraded: float = field(
         default=1.0,
-        metadata=_help("share of segments that go in degraded; the others go in clean, as for a compressor"),
+        metadata=_help("share of segments that go in degraded; the others go in clean"),
     )
     max_minutes: float | None = field(default=None, metadata=_help("budget [min], over all resumptions"))
     max_steps: int | None = field(default=None, metadata=_help("budget [steps]; with both, the one that ends first"))
