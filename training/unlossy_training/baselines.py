@@ -1,5 +1,5 @@
-"""What restoration is compared with: two simple ways to fill the treble above a cutoff, all else left as it is. And what
-an autoencoder is compared with: the best linear one.
+"""What restoration is compared with: two simple ways to fill the treble above a cutoff, all else left as it is. And
+what an autoencoder is compared with: the best linear one.
 
 All work on mid and side, so that the treble sits where it should in the stereo image and in a mono downmix.
 """
