@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if len(embeddings) == 2:
             audio = {}
             for share in np.linspace(0, 1, STEPS):
-                mixed = mix(*embeddings, float(share))
+                mixed = mix(embeddings[0], embeddings[1], float(share))
                 name = f"{round(100 * share)} %"
                 file = options.output / f"interpolation-{round(100 * share):03}.flac"
                 decode(mixed, model, output=file, overwrite=True)
