@@ -89,7 +89,7 @@ def encode(
         @torch.inference_mode()
         def embed(block: np.ndarray, _: int) -> np.ndarray:
             parts = [torch.from_numpy(block[group])[None].to(model.device) for group in groups]
-            values = np.concatenate([model.encode(part).embeddings.float().cpu().numpy() for part in parts])
+            values = np.concatenate([model.encode(part)["embeddings"].float().cpu().numpy() for part in parts])
             if not np.isfinite(values).all():
                 raise ValueError(
                     f"the samples reach {np.abs(block).max():g} times full scale, too much for the network"
@@ -169,10 +169,8 @@ def decode(
         samples = min((block.shape[1] - 2) * hop_length, total - offset)
         audio = np.zeros((embedding.channels, samples), np.float32)
         for group, values in zip(groups, torch.from_numpy(block).to(model.device, model.dtype), strict=True):
-            decoded = model.decode(
-                values[None], num_samples=samples, channels=len(group), detail=detail, offset=offset
-            ).audio_values
-            audio[group] = decoded[0].cpu().numpy()
+            decoded = model.decode(values[None], num_samples=samples, channels=len(group), detail=detail, offset=offset)
+            audio[group] = decoded["audio_values"][0].cpu().numpy()
         return audio
 
     reach, size = (samples // hop_length for samples in model_blocks(config, block_seconds))
