@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unlossy_training.baselines import copy_up, oracle_noise
+from unlossy_training.baselines import copy_up, fit_linear, linear_decode, linear_encode, oracle_noise
 from unlossy_training.metrics import SAMPLING_RATE, log_spectral_distance, low_pass, si_sdr
 
 CUTOFF = 8_000  # [Hz]
@@ -45,3 +45,26 @@ def test_the_oracle_has_the_shape_of_the_treble_and_copy_up_has_not(clean: np.nd
     )
     assert oracle_level == pytest.approx(wanted, abs=0.5)
     assert copy_level > wanted + 3
+
+
+@pytest.mark.parametrize(("channels", "samples"), [(1, 1), (2, 5120), (2, 30_001)])
+def test_the_linear_autoencoder_loses_nothing_with_as_many_values_as_samples(channels: int, samples: int) -> None:
+    audio = np.random.default_rng(0).normal(0, 0.1, (channels, samples)).astype(np.float32)
+    basis = fit_linear([audio], size=1024)
+    values = linear_encode(audio, basis)
+    assert values.shape == (1, -(-samples // 512) + 1, 1024)
+    np.testing.assert_allclose(linear_decode(values, basis, audio.shape), audio, atol=1e-5)
+
+
+def test_the_linear_autoencoder_keeps_what_most_of_the_energy_is_in() -> None:
+    def pink(seconds: int, seed: int) -> np.ndarray:
+        spectrum = np.fft.rfft(np.random.default_rng(seed).normal(size=(2, seconds * SAMPLING_RATE)))
+        frequency = np.fft.rfftfreq(seconds * SAMPLING_RATE, 1 / SAMPLING_RATE)
+        return np.fft.irfft(spectrum / np.sqrt(np.maximum(frequency, 50))).astype(np.float32)
+
+    basis, audio = fit_linear([pink(20, seed) for seed in range(5)], size=92), pink(2, 9)
+    kept = linear_decode(linear_encode(audio, basis), basis, audio.shape)
+    # 11:1, both channels alike: all below a frequency near 2 kHz stays, the rest goes.
+    assert si_sdr(low_pass(audio, 1_500), low_pass(kept, 1_500)) > 20
+    treble = kept - low_pass(kept, 2_500)
+    assert np.square(treble).sum() < 0.1 * np.square(audio - low_pass(audio, 2_500)).sum()

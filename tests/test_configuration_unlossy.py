@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from huggingface_hub.errors import StrictDataclassError
 
 from unlossy import UnlossyConfig
@@ -63,3 +64,16 @@ def test_derived_sizes() -> None:
     assert config.frame_rate == pytest.approx(86.13, abs=0.01)
     assert config.receptive_field < 0.7 * config.sampling_rate
     assert config.block_alignment % config.hop_length == 0
+
+
+def test_the_autoencoders_recipe_is_eleven_to_one_and_narrows_layer_by_layer() -> None:
+    recipe = Path(__file__).parents[1] / "training" / "configs" / "unlossy-44khz-autoencoder.yaml"
+    config = UnlossyConfig(**yaml.safe_load(recipe.read_text())["model"])
+    assert not config.residual
+    assert not config.skip_connections
+    values_a_second = config.embedding_size * config.frame_rate / 2  # the embedding holds two channels
+    assert values_a_second <= 4000
+    assert config.compression_ratio == pytest.approx(44_100 / values_a_second)
+    assert config.compression_ratio >= 11
+    sizes = [*config.level_sizes, config.embedding_size]
+    assert sizes == sorted(set(sizes), reverse=True)

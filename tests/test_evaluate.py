@@ -58,6 +58,7 @@ def test_rows_compare_input_restored_and_baselines(songs: Path, make_setup: Call
     figures = row["figures"]
     assert list(figures) == ["input", "detail 0", "detail 1", "copy-up", "oracle noise"]
     assert 9_000 < figures["input"].pop("cutoff_hz") < 12_000
+    assert figures["input"].pop("kbps") == pytest.approx(64, rel=0.1)
     assert {len(values) for values in figures.values()} == {7}
     assert np.isfinite([list(values.values()) for values in figures.values()]).all()
     # The model's heads are random: that it does harm must show.
@@ -80,7 +81,9 @@ def test_untouched_originals_are_perfect_input(songs: Path, make_setup: Callable
 
 def test_other_rates_are_resampled(songs: Path) -> None:
     path = write_clip(songs / "slow.wav", rate=48_000, channels=1)
-    clean, degraded = Case("slow", "opus", 32, path).audio()
+    clean, degraded, kbps = Case("slow", "opus", 32, path).audio()
+    assert kbps is not None
+    assert 20 < kbps < 60
     assert clean.shape == degraded.shape == (1, round(1.2 * RATE))
 
 
@@ -181,7 +184,7 @@ def test_the_command_writes_everything_and_counts_what_it_left_out(
     arguments += ["--grid", "mp3:64", "lossless", "--no-visqol", "--output", str(tmp_path / "results.json")]
     evaluate.main([*arguments, "--plots", str(tmp_path / "plots")])
     captured = capsys.readouterr()
-    assert "| mp3 | 64 | 1 | input |" in captured.out
+    assert "| mp3 | 64 (6" in captured.out
     assert "- lossless: disc/chord.flac (-" in captured.out
     assert "Left out: 2 of 4." in captured.out
     assert captured.err.count("left out: broken.flac") == 2
@@ -193,9 +196,37 @@ def test_the_command_writes_everything_and_counts_what_it_left_out(
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in (tmp_path / "plots").iterdir())
 
 
+def test_an_autoencoder_is_measured_beside_codecs_and_the_linear_one(
+    songs: Path, make_lively: Callable[..., UnlossyModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    make_lively(residual=False, skip_connections=False, embedding_size=92).save_pretrained(tmp_path / "model")
+    (songs / "broken.flac").write_text("no audio")
+    arguments = [str(songs), "--model", str(tmp_path / "model"), "--cache", str(tmp_path / "cache"), "--no-visqol"]
+    arguments += ["--linear", str(songs), "--by-folder", "--grid", "mp3:64", "lossless", "--workers", "1"]
+    evaluate.main([*arguments, "--output", str(tmp_path / "results.json"), "--plots", str(tmp_path / "plots")])
+    results = json.loads((tmp_path / "results.json").read_text())
+    codec, own = (row["means"] for row in results["summary"])
+    assert list(codec) == ["input"]
+    assert list(own) == ["input", *measuring.EMBEDDED, *measuring.LINEAR]
+    rates = {name: means["kbps"] for name, means in own.items() if name != "input"}
+    assert rates["detail 1"] == rates["detail 0"] == pytest.approx(92 * 32 * 44.1 / 512, rel=0.05)
+    assert rates["linear"] > rates["linear, 8 bits"] > rates["linear, 4 bits"] > 0
+    # Fitted to this very clip; the model's heads are random.
+    assert own["linear"]["si_sdr"] > own["linear, 8 bits"]["si_sdr"] > own["linear, 4 bits"]["si_sdr"]
+    assert own["linear"]["si_sdr"] > 15 > own["detail 0"]["si_sdr"]
+    assert list(results["folders"]) == ["disc"]
+    out = capsys.readouterr().out
+    assert "\ndisc\n\n| codec |" in out
+    assert "8 bits, detail 0" in out
+    names = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert names == {"rates.png", "lossless-worst.png", "lossless-best.png"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["songs", "--linear", "songs"], "leave --linear out"),
         (["empty"], "empty has no .flac or .wav files"),
         (["songs", "--grid", "mp3:50"], "mp3 has no bitrate of 50"),
         (["songs", "--model", "empty"], "no Unlossy model found"),

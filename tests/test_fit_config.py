@@ -13,7 +13,7 @@ CONFIGS = Path(__file__).parents[1] / "training" / "configs"
 def test_recipes_are_valid(path: Path) -> None:
     config = parse([str(path), "--pairs", "pairs", "--output", "out"])
     assert config.max_minutes
-    assert config.adversarial == (path.stem not in ("unlossy-44khz", "unlossy-44khz-detail"))
+    assert config.adversarial == (path.stem in ("tiny", "unlossy-44khz-adversarial"))
 
 
 def test_the_command_line_overrides_every_field(tmp_path: Path) -> None:
@@ -43,6 +43,7 @@ def test_the_command_line_overrides_every_field(tmp_path: Path) -> None:
         ("a: [", [], "is no YAML"),
         ("max_steps: 0", [], "max_steps must be above 0, got 0"),
         ("ema: 1.0", [], "ema must be"),
+        ("degraded: 1.5", [], "degraded must be from 0 to 1, got 1.5"),
         ("tracker: wandb", [], "tracker"),
         ("{adversarial_weight: 0.1, validation_clips: 0}", [], "stage B needs validation_clips"),
         ("part: decoder", [], "part"),

@@ -13,7 +13,7 @@ import torch
 from unlossy import ModelNotFoundError, UnlossyConfig, UnlossyModel, load_model, restore
 from unlossy.audio_unlossy import AudioError, AudioReader
 from unlossy.audio_writing_unlossy import AudioWriter
-from unlossy.restoration_unlossy import CHANNEL_GROUPS, GUARD_SECONDS
+from unlossy.streaming_unlossy import CHANNEL_GROUPS, GUARD_SECONDS
 
 RATE = 44_100
 RATES = [8_000, 22_050, 44_100, 48_000, 96_000, 192_000]

@@ -36,7 +36,7 @@ def test_segments_depend_on_seed_and_index_alone(tiny_pairs: Path) -> None:
         assert first[7][name].shape == (2, 10_000)
         assert torch.equal(first[7][name], second[7][name])
         assert not torch.equal(first[7][name], other[7][name])
-    segment = Segments(pairs, 10_000, 3, restore=False)[7]
+    segment = Segments(pairs, 10_000, 3, degraded=0.0)[7]
     assert torch.equal(segment["input_values"], segment["labels"])
 
 

@@ -10,7 +10,9 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .audio_unlossy import AudioError
+from .compression import SHIPPED_AUTOENCODER, decode, encode, load_autoencoder
 from .configuration_unlossy import UnlossyConfig
+from .embedding import Embedding, EmbeddingError, load_embedding, save_embedding
 from .feature_extraction_unlossy import UnlossyFeatureExtractor
 from .modeling_unlossy import (
     UnlossyDecoderOutput,
@@ -35,8 +37,11 @@ UnlossyModel.register_for_auto_class("AutoModel")
 UnlossyFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
 
 __all__ = [
+    "SHIPPED_AUTOENCODER",
     "SHIPPED_MODEL",
     "AudioError",
+    "Embedding",
+    "EmbeddingError",
     "ModelNotFoundError",
     "Restored",
     "UnlossyConfig",
@@ -47,6 +52,11 @@ __all__ = [
     "UnlossyOutput",
     "UnlossyPipeline",
     "UnlossyPreTrainedModel",
+    "decode",
+    "encode",
+    "load_autoencoder",
+    "load_embedding",
     "load_model",
     "restore",
+    "save_embedding",
 ]

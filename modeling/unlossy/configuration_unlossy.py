@@ -176,7 +176,7 @@ class UnlossyConfig(PreTrainedConfig):
 
     @property
     def compression_ratio(self) -> float:
-        """Samples of a stereo signal for each value of its embedding."""
+        """Samples a second over values of the embedding a second, a channel of stereo."""
         return 2 * self.hop_length / self.embedding_size
 
 

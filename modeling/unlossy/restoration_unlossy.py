@@ -9,13 +9,11 @@ Only what the network changed goes through the resamplers; the original is left 
 """
 
 import functools
-import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,20 +24,18 @@ from torch import Tensor
 from .audio_unlossy import AudioReader, Resampler
 from .audio_writing_unlossy import AudioWriter
 from .modeling_unlossy import UnlossyModel
+from .streaming_unlossy import (
+    CHANNEL_GROUPS,
+    ArraySource,
+    Collector,
+    Overlapping,
+    PeakGuard,
+    Stage,
+    mark_last,
+    model_blocks,
+)
 
 SHIPPED_MODEL = str(Path(__file__).parent / "checkpoints" / "unlossy-44khz")
-# Channels that belong together in FFmpeg's default layouts of 1, 2 … 8 channels; centre, back centre and LFE are alone.
-CHANNEL_GROUPS: dict[int, list[list[int]]] = {
-    1: [[0]],
-    2: [[0, 1]],
-    3: [[0, 1], [2]],
-    4: [[0, 1], [2, 3]],
-    5: [[0, 1], [2], [3, 4]],
-    6: [[0, 1], [2], [3], [4, 5]],
-    7: [[0, 1], [2], [3], [4], [5, 6]],
-    8: [[0, 1], [2], [3], [4, 5], [6, 7]],
-}
-GUARD_SECONDS = 0.003  # how far around a peak the guard turns the level down
 
 
 class ModelNotFoundError(ValueError):
@@ -143,9 +139,9 @@ def restore(
         raise ValueError(f"output_sampling_rate must be from 8000 to 192000 Hz, got {output_sampling_rate}")
     model = model if model is not None else _shipped_model()
     with ExitStack() as stack:
-        source: _Array | AudioReader
+        source: ArraySource | AudioReader
         if isinstance(audio, np.ndarray | Tensor):
-            source = _Array(audio, sampling_rate)
+            source = ArraySource(audio, sampling_rate)
         elif sampling_rate is not None:
             raise ValueError("sampling_rate is for arrays; a file knows its own")
         else:
@@ -153,9 +149,9 @@ def restore(
         rate, channels, total = source.sampling_rate, source.channels, source.num_frames
         working_rate = max(rate, model.config.sampling_rate)
         final_rate = output_sampling_rate or working_rate
-        sink: _Collector | AudioWriter
+        sink: Collector | AudioWriter
         if output is None:
-            sink = _Collector()
+            sink = Collector()
         else:
             sink = stack.enter_context(
                 AudioWriter(
@@ -170,13 +166,13 @@ def restore(
                 )
             )
         clips = output is not None and bit_depth != "32f"
-        chain: list[_Stage] = [
+        chain: list[Stage] = [
             Resampler(rate, working_rate, channels),
             _Correction(model, working_rate, channels, detail, block_seconds, clips),
             Resampler(working_rate, final_rate, channels),
         ]
         num_frames = 0
-        for block, last in _mark_last(source.blocks(rate)):
+        for block, last in mark_last(source.blocks(rate)):
             for stage in chain:
                 block = stage.process(block, last)
             sink.write(block)
@@ -185,16 +181,9 @@ def restore(
                 progress(min(num_frames * rate / (final_rate * total), 1.0))
     if progress:
         progress(1.0)  # whatever a header said about the length
-    if isinstance(sink, _Collector):
+    if isinstance(sink, Collector):
         return Restored(sink.result(audio), final_rate, num_frames)
     return Restored(None, sink.sampling_rate, sink.num_frames, sink.path)
-
-
-class _Stage(Protocol):
-    """A step of the stream: takes blocks of shape `(channels, samples)` and gives blocks back, sooner or later; all
-    that is left with the `last` one."""
-
-    def process(self, block: np.ndarray, last: bool = False) -> np.ndarray: ...
 
 
 class _Correction:
@@ -202,16 +191,14 @@ class _Correction:
 
     def __init__(self, model: UnlossyModel, rate: int, channels: int, detail: float, block_seconds: float, clips: bool):
         self.model, self.groups, self.detail, self.clips = model, CHANNEL_GROUPS[channels], detail, clips
-        model_rate, alignment = model.config.sampling_rate, model.config.block_alignment
-        reach = math.ceil(model.config.receptive_field / alignment) * alignment
-        size = max(math.ceil(block_seconds * model_rate / alignment) * alignment, reach)
-        guard_reach = round(GUARD_SECONDS * rate)
-        self.change: list[_Stage] = [
+        model_rate = model.config.sampling_rate
+        reach, size = model_blocks(model.config, block_seconds)
+        self.change: list[Stage] = [
             Resampler(rate, model_rate, channels),
-            _Overlapping(self._change, reach, size),
+            Overlapping(self._change, reach, size),
             Resampler(model_rate, rate, channels),
         ]
-        self.guard = _Overlapping(lambda block, _: _guard_peaks(block, guard_reach), 2 * guard_reach, max(size, rate))
+        self.guard = PeakGuard(rate)
         self.originals = np.zeros((channels, 0), np.float32)
         self.changes = np.zeros((channels, 0), np.float32)
 
@@ -224,10 +211,8 @@ class _Correction:
         original, change = self.originals[:, :ready], self.changes[:, :ready]
         self.originals, self.changes = self.originals[:, ready:], self.changes[:, ready:]
         # Integer formats clip at full scale. A float signal may exceed it, but not more than its original does.
-        limit = np.ones((1, ready), np.float32)
-        if not self.clips:
-            limit = np.maximum(limit, np.abs(original).max(axis=0, keepdims=True))
-        return self.guard.process(np.concatenate([original + change, limit]), last)[:-1]
+        limit = None if self.clips else np.maximum(np.abs(original).max(axis=0, keepdims=True), 1)
+        return self.guard.process(original + change, last, limit)
 
     @torch.inference_mode()
     def _change(self, block: np.ndarray, position: int) -> np.ndarray:
@@ -240,107 +225,6 @@ class _Correction:
         if not np.isfinite(change).all():
             raise ValueError(f"the samples reach {np.abs(block).max():g} times full scale, too much for the network")
         return change
-
-
-class _Overlapping:
-    """A stage that runs a function of finite reach over blocks with their surroundings, as if over the whole at once.
-
-    Args:
-        function: `(block, position of its first sample)` to as many samples.
-        reach (`int`): how far a result looks to either side [samples].
-        size (`int`): how much is worked on at a time, at least `reach` [samples].
-    """
-
-    def __init__(self, function: Callable[[np.ndarray, int], np.ndarray], reach: int, size: int):
-        self.function, self.reach, self.size = function, reach, size
-        self.pending: np.ndarray | None = None
-        self.position = 0  # of pending's first sample
-        self.done = 0  # samples of pending that are only there as surroundings
-
-    def process(self, block: np.ndarray, last: bool = False) -> np.ndarray:
-        self.pending = block if self.pending is None else np.concatenate([self.pending, block], axis=1)
-        results = [block[:, :0]]
-        while (left := self.pending.shape[1] - self.done) >= self.size + self.reach or (last and left > 0):
-            stop = self.done + min(self.size, left)
-            result = self.function(self.pending[:, : stop + self.reach], self.position)
-            results.append(result[:, self.done : stop])
-            start = max(stop - self.reach, 0)
-            self.pending, self.position, self.done = self.pending[:, start:], self.position + start, stop - start
-        return np.concatenate(results, axis=1)
-
-
-def _guard_peaks(block: np.ndarray, reach: int) -> np.ndarray:
-    """Turn the level down around samples above a limit, smoothly over `reach` samples to either side, and nowhere else.
-
-    Args:
-        block (`np.ndarray` of shape `(channels + 1, samples)`): audio, and in the last row the limit of each sample.
-    """
-    peaks, limit = np.abs(block[:-1]).max(axis=0), block[-1]
-    if not (peaks > limit).any():
-        return block
-    gain = torch.from_numpy(np.minimum(1.0, limit / np.maximum(peaks, 1e-9)))[None]
-    # The lowest gain within reach, then a mean over as much: at the peak itself it is the lowest gain throughout.
-    lowest = -torch.nn.functional.max_pool1d(-gain, 2 * reach + 1, stride=1, padding=reach)
-    padded = torch.nn.functional.pad(lowest, (reach, reach), mode="replicate")
-    smooth = torch.nn.functional.avg_pool1d(padded, 2 * reach + 1, stride=1)[0].numpy()
-    # Rounding may leave a peak a millionth above its limit.
-    return np.concatenate([np.clip(block[:-1] * smooth, -limit, limit), block[-1:]])
-
-
-class _Array:
-    """An array as a source of blocks, with the attributes of [`AudioReader`]."""
-
-    tags, cover = None, None
-
-    def __init__(self, audio: np.ndarray | Tensor, sampling_rate: int | None):
-        if sampling_rate is None:
-            raise ValueError("an array needs its sampling_rate [Hz]")
-        if not 8000 <= sampling_rate <= 192000:
-            raise ValueError(f"sampling_rate must be from 8000 to 192000 Hz, got {sampling_rate}")
-        if isinstance(audio, Tensor):
-            # NumPy has no bfloat16.
-            audio = (audio.float() if audio.is_floating_point() else audio).numpy(force=True)
-        if audio.dtype.kind != "f":
-            raise ValueError(f"expected float samples within ±1, got {audio.dtype}; divide integers by full scale")
-        if audio.ndim not in (1, 2) or not 1 <= np.atleast_2d(audio).shape[0] <= 8:
-            raise ValueError(f"expected shape (samples,) or (1 to 8 channels, samples), got {audio.shape}")
-        if audio.shape[-1] == 0:
-            raise ValueError("the audio has no samples")
-        if not np.isfinite(audio).all():
-            raise ValueError("the audio has samples that are NaN or infinite")
-        self.samples = np.atleast_2d(audio).astype(np.float32)
-        self.sampling_rate = sampling_rate
-        self.channels, self.num_frames = self.samples.shape
-
-    def blocks(self, frames: int) -> Iterator[np.ndarray]:
-        for start in range(0, self.num_frames, frames):
-            yield self.samples[:, start : start + frames]
-
-
-class _Collector:
-    """An array as a sink of blocks."""
-
-    def __init__(self) -> None:
-        self.blocks: list[np.ndarray] = []
-
-    def write(self, block: np.ndarray) -> None:
-        self.blocks.append(block)
-
-    def result(self, like: object) -> np.ndarray | Tensor:
-        """All blocks as one array, of `like`'s kind and number of dimensions where that is an array."""
-        whole = np.concatenate(self.blocks, axis=1)
-        if isinstance(like, np.ndarray | Tensor) and like.ndim == 1:
-            whole = whole[0]
-        return torch.from_numpy(whole) if isinstance(like, Tensor) else whole
-
-
-def _mark_last(blocks: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, bool]]:
-    """Each block, and whether it is the last."""
-    current = next(blocks)
-    for following in blocks:
-        yield current, False
-        current = following
-    yield current, True
 
 
 __all__ = ["SHIPPED_MODEL", "ModelNotFoundError", "Restored", "load_model", "restore"]

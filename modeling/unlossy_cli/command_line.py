@@ -60,6 +60,10 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="ID_OR_FOLDER", help="a Hub id or a local folder (default: the shipped one)")
 
 
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
+
+
 def _add_restore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", type=_path, metavar="INPUT", help="an audio file, or a folder of them")
     parser.add_argument(
@@ -76,7 +80,7 @@ def _add_restore(parser: argparse.ArgumentParser) -> None:
         help="0: closest to what the codec kept; 1: with all the regenerated treble (default: 1)",
     )
     _add_model(parser)
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
+    _add_device(parser)
     parser.add_argument(
         "--format", choices=OUTPUT_FORMATS, help="of the output (default: that of -o FILE, otherwise flac)"
     )
@@ -105,6 +109,43 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, help="(default: the first free one from 7860)")
 
 
+def _add_encode(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=_path, metavar="INPUT", help="an audio file")
+    parser.add_argument(
+        "-o", "--output", type=_path, metavar="FILE", help="(default: song.embedding.safetensors beside song.flac)"
+    )
+    parser.add_argument("--bits", type=int, choices=(8, 4, 32), default=8, help="a value; 32 is float (default: 8)")
+    _add_model(parser)
+    _add_device(parser)
+    _add_overwrite(parser)
+
+
+def _add_decode(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=_path, metavar="EMBEDDING", help="a file that `unlossy encode` made")
+    parser.add_argument("-o", "--output", type=_path, metavar="FILE", help="(default: song.decoded.flac)")
+    parser.add_argument(
+        "--detail",
+        type=_detail,
+        default=1.0,
+        metavar="0..1",
+        help="0: closest to the original; 1: with all the regenerated texture (default: 1)",
+    )
+    parser.add_argument(
+        "--bit-depth", choices=("16", "24", "32f"), default="24", help="of wav (all) and flac (16, 24) (default: 24)"
+    )
+    _add_model(parser)
+    _add_device(parser)
+    _add_overwrite(parser)
+
+
+def _add_similar(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("query", type=_path, metavar="QUERY", help="an audio file, or an embedding's")
+    parser.add_argument("folder", type=_path, metavar="FOLDER", help="audio files and embeddings, with sub-folders")
+    parser.add_argument("--top", type=int, default=10, metavar="N", help="how many are listed (default: 10)")
+    _add_model(parser)
+    _add_device(parser)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the whole command line; the chosen command's name is left in `command`."""
     parser = _Parser(prog="unlossy", description="Restore audio that was saved as MP3, AAC, Vorbis or Opus.")
@@ -113,6 +154,9 @@ def build_parser() -> argparse.ArgumentParser:
     for name, add, description in (
         ("restore", _add_restore, "restore files and whole folders"),
         ("degrade", _add_degrade, "save a file with a real lossy encoder, to hear or to train on what it does"),
+        ("encode", _add_encode, "turn a file into its embedding: 11 samples into one value"),
+        ("decode", _add_decode, "turn an embedding back into audio"),
+        ("similar", _add_similar, "list the files of a folder that sound most like one, by their embeddings"),
         ("info", _add_info, "show what a file is, what its codec cut off, and what a restoration would do"),
         ("demo", _add_demo, "open a web page to restore and compare in"),
     ):

@@ -132,7 +132,7 @@ def _plan_into_folder(inputs: Sequence[Path], folder: Path | None, audio_format:
     unreadable: list[str] = []
     for given in inputs:
         is_folder = os.path.isdir(given)
-        found = list(_search(given, folder, unreadable)) if is_folder else [given]
+        found = list(search(given, folder, unreadable)) if is_folder else [given]
         if not found and not unreadable:
             raise UsageError(f"{given}: no audio files in this folder")
         for path in found:
@@ -143,7 +143,7 @@ def _plan_into_folder(inputs: Sequence[Path], folder: Path | None, audio_format:
     return list(jobs.values()), unreadable
 
 
-def _search(root: Path, output_folder: Path | None, unreadable: list[str]) -> Iterator[Path]:
+def search(root: Path, output_folder: Path | None, unreadable: list[str]) -> Iterator[Path]:
     """Yield the audio files below a folder, without hidden ones and without the results of an earlier run."""
     results = None if output_folder is None else _real(output_folder)
 

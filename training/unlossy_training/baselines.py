@@ -1,9 +1,12 @@
-"""What restoration is compared with: two simple ways to fill the treble above a cutoff, all else left as it is.
+"""What restoration is compared with: two simple ways to fill the treble above a cutoff, all else left as it is. And
+what an autoencoder is compared with: the best linear one.
 
-Both work on mid and side, so that the treble sits where it should in the stereo image and in a mono downmix.
+All work on mid and side, so that the treble sits where it should in the stereo image and in a mono downmix.
 """
 
+import functools
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -70,6 +73,57 @@ def oracle_noise(degraded: np.ndarray, cutoff_hz: float | None, clean: np.ndarra
     # White noise of variance 1 has the energy of the window in every bin: 3/8 of its length for a Hann window.
     carrier = stft(noise[None], N_FFT, HOP_LENGTH)[:, :, first:] / math.sqrt(3 / 8 * N_FFT)
     return _audio(torch.cat([spectrum[:, :, :first], envelope * carrier], dim=2), degraded.shape)
+
+
+def fit_linear(clips: Iterable[np.ndarray], size: int) -> np.ndarray:
+    """The linear autoencoder: the directions that most of the energy of music is in (PCA).
+
+    Frames are those of an MDCT with a hop of `HOP_LENGTH`, mid and side together. It has as many values as samples; of
+    an STFT with more overlap, most components would be spent on saying things twice.
+
+    Args:
+        clips: `np.ndarray`s of shape `(channels, samples)`, one or two channels at 44.1 kHz.
+        size (`int`): values a frame.
+
+    Returns:
+        `np.ndarray` of shape `(2 · HOP_LENGTH, size)`: float32, orthonormal columns.
+    """
+    covariance = np.zeros((2 * HOP_LENGTH, 2 * HOP_LENGTH))
+    for clip in clips:
+        frames = _mdct(clip)
+        covariance += frames.T @ frames
+    return np.linalg.eigh(covariance)[1][:, : -size - 1 : -1].astype(np.float32)
+
+
+def linear_encode(audio: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """`(channels, samples)` to values of shape `(1, frames, size)`, by a basis of [`fit_linear`]."""
+    return (_mdct(audio) @ basis)[None]
+
+
+def linear_decode(values: np.ndarray, basis: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The inverse of [`linear_encode`], as far as there is one: to audio of `shape` `(channels, samples)`."""
+    channels, samples = shape
+    coefficients = (values[0] @ basis.T).reshape(-1, 2, HOP_LENGTH)
+    halves = (coefficients @ _mdct_window().T).reshape(-1, 2, 2, HOP_LENGTH)  # (frames, mid and side, halves, hop)
+    mid_side = (halves[1:, :, 0] + halves[:-1, :, 1]).transpose(1, 0, 2).reshape(2, -1)[:, :samples]
+    return from_mid_side(torch.from_numpy(np.ascontiguousarray(mid_side))[None], channels)[0].numpy()
+
+
+def _mdct(audio: np.ndarray) -> np.ndarray:
+    """`(channels, samples)` to float32 `(frames, 2 · HOP_LENGTH)`, first mid, then side."""
+    mid_side = to_mid_side(torch.from_numpy(np.ascontiguousarray(audio, np.float32))[None])[0].numpy()
+    hops = -(-audio.shape[1] // HOP_LENGTH)
+    padded = np.pad(mid_side, ((0, 0), (HOP_LENGTH, (hops + 1) * HOP_LENGTH - audio.shape[1])))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, 2 * HOP_LENGTH, axis=1)[:, ::HOP_LENGTH]
+    return (frames @ _mdct_window()).transpose(1, 0, 2).reshape(hops + 1, -1)
+
+
+@functools.cache
+def _mdct_window() -> np.ndarray:
+    """Sine window times cosines, `(2 · HOP_LENGTH, HOP_LENGTH)` (https://doi.org/10.1109/TASSP.1986.1164954)."""
+    time, frequency = np.arange(2 * HOP_LENGTH)[:, None] + 0.5, np.arange(HOP_LENGTH) + 0.5
+    window = np.sin(np.pi * time / (2 * HOP_LENGTH)) * math.sqrt(2 / HOP_LENGTH)
+    return (window * np.cos(np.pi / HOP_LENGTH * (time + HOP_LENGTH / 2) * frequency)).astype(np.float32)
 
 
 def _first_bin(cutoff_hz: float) -> int:

@@ -67,11 +67,12 @@ class Case:
         hashes = (hashlib.sha256(file or b"").digest() for file in self.files())
         return hashlib.sha256(b"".join(hashes)).hexdigest()
 
-    def audio(self) -> tuple[np.ndarray, np.ndarray]:
+    def audio(self) -> tuple[np.ndarray, np.ndarray, float | None]:
         """Clean and degraded audio, sample-aligned.
 
         Returns:
-            two `np.ndarray` of shape `(channels, samples)`: float32 at 44.1 kHz.
+            two `np.ndarray` of shape `(channels, samples)`, float32 at 44.1 kHz, and the real bitrate of the degraded
+                file [kbps], `None` for lossless.
 
         Raises:
             ValueError: not audio, too short, NaN or infinite samples, or nothing that the codec takes.
@@ -91,7 +92,7 @@ class Case:
         if len(clean) > 2:
             raise ValueError(f"has {len(clean)} channels: only mono and stereo are measured")
         if self.codec == LOSSLESS:
-            return clean, clean
+            return clean, clean, None
         try:
             encoded = degraded_file or encode(clean, SAMPLING_RATE, self.codec, self.kbps)
             degraded = decode(encoded, clean.shape[1])
@@ -99,7 +100,7 @@ class Case:
             raise ValueError(f"{self.codec} failed: {error}") from error
         if degraded.shape != clean.shape:
             raise ValueError(f"the degraded side has {len(degraded)} channels, the clean one {len(clean)}")
-        return clean, degraded
+        return clean, degraded, 8 * len(encoded) / 1000 / (clean.shape[1] / SAMPLING_RATE)
 
 
 def parse_grid(words: Sequence[str]) -> list[Condition]:

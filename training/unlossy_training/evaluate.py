@@ -1,9 +1,11 @@
-"""Measures a restorer on recordings that it has never seen: input, restored and the difference.
+"""Measures a model on recordings that it has never seen: a restorer, input, restored and the difference; or an
+autoencoder, beside codecs at its bitrates.
 
     unlossy-train evaluate FOLDER                       # MP3 at 48 and 64 kbps, and untouched originals
     unlossy-train evaluate FOLDER --model CHECKPOINT --grid mp3:24,32,48,64,96,192 opus:32,64 lossless \
         --baselines --output results.json --plots plots/
     unlossy-train evaluate PAIRS                        # the validation split of a dataset, as it is
+    unlossy-train evaluate FOLDER --model AUTOENCODER --linear CLIPS --by-folder
 
 Every recording is encoded by the real encoder, decoded, restored at `detail` 0 and 1, and compared with itself. Figures
 are kept for each clip: what was measured once is not measured again, and a new checkpoint costs only its own share.
@@ -26,9 +28,11 @@ from tqdm import tqdm
 from .cases import LOSSLESS, Case, find_pairs, find_recordings, is_dataset, parse_grid
 from .measuring import Setup, measure, prepare, recall
 from .metrics import LSD_FLOOR_DB, LSD_HOP_LENGTH, LSD_N_FFT
-from .summary import markdown, summarise, worst_clips
+from .summary import by_folder, markdown, summarise, worst_clips
 
 DEFAULT_GRID = ("mp3:48,64", LOSSLESS)
+# An autoencoder of 11:1 makes 32 kbps at 4 bits a value, 63 at 8 and 254 in float, before packing.
+AUTOENCODER_GRID = ("mp3:32,64,256", "aac:32,64,256", "opus:32,64,256", LOSSLESS)
 
 
 def run(cases: Sequence[Case], setup: Setup, workers: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -77,9 +81,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", help="Hub id or folder (default: the checkpoint in the package)")
     parser.add_argument(
         "--grid", nargs="+", metavar="CODEC:KBPS,…",
-        help=f"such as mp3:24,32 aac:64 {LOSSLESS} (default: {' '.join(DEFAULT_GRID)}); a dataset has its own",
+        help=f"such as mp3:24,32 aac:64 {LOSSLESS} (default: {' '.join(DEFAULT_GRID)}; of an autoencoder: "
+        f"{' '.join(AUTOENCODER_GRID)}); a dataset has its own",
     )  # fmt: skip
     parser.add_argument("--baselines", action="store_true", help="also blind copy-up and oracle-envelope noise")
+    parser.add_argument(
+        "--linear", type=Path, metavar="CLIPS",
+        help="of an autoencoder: also the linear one of the same size, fitted to this folder of training clips",
+    )  # fmt: skip
+    parser.add_argument("--by-folder", action="store_true", help="also means for each sub-folder, such as a genre's")
     parser.add_argument("--no-visqol", action="store_true", help="leave out the slowest metric")
     parser.add_argument("--output", type=Path, help="JSON file for the means and every clip's figures")
     parser.add_argument("--plots", type=Path, help="folder for figures against bitrate and spectrograms (PNG)")
@@ -97,15 +107,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.output and not options.output.parent.is_dir():
         parser.error(f"there is no folder {options.output.parent}")
     try:
+        setup = prepare(
+            options.model, options.cache,
+            baselines=options.baselines, visqol=not options.no_visqol, linear=options.linear,
+        )  # fmt: skip
         if is_dataset(options.folder):
             if options.grid:
                 parser.error(f"{options.folder} is a dataset with codecs and bitrates of its own: leave --grid out")
             cases = find_pairs(options.folder)
         else:
-            cases = find_recordings(options.folder, parse_grid(options.grid or DEFAULT_GRID))
+            grid = options.grid or (AUTOENCODER_GRID if setup.compresses else DEFAULT_GRID)
+            cases = find_recordings(options.folder, parse_grid(grid))
         if options.plots:
             options.plots.mkdir(parents=True, exist_ok=True)
-        setup = prepare(options.model, options.cache, baselines=options.baselines, visqol=not options.no_visqol)
     except (ValueError, OSError) as error:
         parser.error(str(error))
 
@@ -115,12 +129,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not rows:
         parser.exit(1, f"none of {len(cases)} could be measured\n")
     summary = summarise(rows)
+    folders = by_folder(rows) if options.by_folder else {}
     if options.output:
         lsd = {"n_fft": LSD_N_FFT, "hop_length": LSD_HOP_LENGTH, "floor_db": LSD_FLOOR_DB}
         results = {"model": options.model, "fingerprint": setup.fingerprint, "lsd": lsd, "summary": summary}
-        results |= {"clips": rows, "left_out": left_out}
+        results |= {"folders": folders, "clips": rows, "left_out": left_out}
         options.output.write_text(json.dumps(results, indent=1) + "\n")
     print(markdown(summary))
+    for folder, own in folders.items():
+        print(f"\n{folder}\n\n{markdown(own)}")
     print(f"\nLSD: Hann window of {LSD_N_FFT}, hop of {LSD_HOP_LENGTH} samples, floor of {LSD_FLOOR_DB:g} dB.")
     print(f"\n{worst_clips(summary)}")
     if left_out:

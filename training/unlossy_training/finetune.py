@@ -137,7 +137,8 @@ def estimate(config: FitConfig, minutes: float, clips: int) -> FitConfig:
     print(
         f"estimate: {minutes:g} min, in which {steps} steps ({speed:.1f} s of audio a second{how}) would "
         f"hear {steps * config.batch_size} segments of {config.segment_seconds:g} s from {len(pairs)} clips; "
-        f"{memory:.1f} GB of memory. Before and after it, {clips} clips of {CLIP_SECONDS:g} s are restored and measured",
+        f"{memory:.1f} GB of memory. {clips} clips of {CLIP_SECONDS:g} s are restored and measured before and "
+        "after",
         flush=True,
     )
     every = max(1, steps // VALIDATIONS)

@@ -88,7 +88,7 @@ def fit(config: FitConfig) -> bool:
             accelerator,
             load_pairs(config.pairs, "validation", streaming=config.streaming),
             config.validation_clips,
-            restores=segments.restore,
+            restores=learner.averaged.config.residual,
             with_visqol=config.visqol and importlib.util.find_spec("visqol") is not None,
             examples=0 if config.tracker == "none" else EXAMPLES,
         )

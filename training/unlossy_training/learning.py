@@ -176,7 +176,7 @@ def prepare(
         model = UnlossyModel(UnlossyConfig(**config.model))
     kind = StreamedSegments if config.streaming else Segments
     length = round(config.segment_seconds * model.config.sampling_rate)
-    segments = kind(pairs, length, config.seed, restore=model.config.residual)
+    segments = kind(pairs, length, config.seed, degraded=config.degraded)
     if fresh and not config.from_checkpoint:
         normalise_bands(model, next(batches(segments, batch_size=64))["input_values"])
     discriminator = None

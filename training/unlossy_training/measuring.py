@@ -1,25 +1,29 @@
 """Measures one clip: input, restored and baselines against the original, each figure kept for the next time."""
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
 import json
 import os
 import secrets
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import unlossy
+from unlossy.compression import decode, encode
 from unlossy.configuration_unlossy import UnlossyConfig
+from unlossy.embedding import Embedding, from_bytes, to_bytes, weights_fingerprint
 from unlossy.information import measure_cutoff
 from unlossy.modeling_unlossy import UnlossyModel
 from unlossy.restoration_unlossy import load_model, restore
 
-from .baselines import copy_up, oracle_noise
-from .cases import Case
+from .baselines import copy_up, fit_linear, linear_decode, linear_encode, oracle_noise
+from .cases import LOSSLESS, Case, find_recordings
 from .metrics import (
     SAMPLING_RATE,
     log_spectral_distance,
@@ -34,6 +38,14 @@ from .metrics import (
 INPUT = "input"
 DETAILS = {"detail 0": 0.0, "detail 1": 1.0}
 BASELINES = ("copy-up", "oracle noise")
+# What an autoencoder makes of an original: bits a value and detail. 32 bits, float, come first.
+EMBEDDED = {
+    f"{name}{detail}": (bits, share)
+    for bits, name in ((32, ""), (8, "8 bits, "), (4, "4 bits, "))
+    for detail, share in DETAILS.items()
+}
+LINEAR = {"linear": 32, "linear, 8 bits": 8, "linear, 4 bits": 4}  # bits a value
+CLIPS_FITTED = 1000  # at most, for the linear autoencoder
 METRICS = {  # and how they are headed in tables and plots
     "visqol": "ViSQOL",
     "si_sdr": "SI-SDR [dB]",
@@ -58,6 +70,9 @@ class Setup:
         fingerprint (`str`): of the model, see [`fingerprint`].
         code (`str`): see [`code_version`].
         baselines, visqol (`bool`): whether they are measured too.
+        compresses (`bool`): the model is an autoencoder: originals go through its embedding, and codecs are what it is
+            compared with.
+        linear (`Path`, *optional*): file of a linear autoencoder to compare it with, see [`prepare`].
     """
 
     model: str | None
@@ -66,20 +81,49 @@ class Setup:
     code: str
     baselines: bool = False
     visqol: bool = True
+    compresses: bool = False
+    linear: Path | None = None
 
-    @property
-    def versions(self) -> tuple[str, ...]:
-        return (INPUT, *DETAILS, *(BASELINES if self.baselines else ()))
+    def versions(self, case: Case) -> tuple[str, ...]:
+        """What is measured of a clip."""
+        if not self.compresses:
+            return (INPUT, *DETAILS, *(BASELINES if self.baselines else ()))
+        if case.codec != LOSSLESS:
+            return (INPUT,)
+        return (INPUT, *EMBEDDED, *(LINEAR if self.linear else ()))
 
 
-def prepare(model: str | None, cache: Path, *, baselines: bool = False, visqol: bool = True) -> Setup:
+def prepare(
+    model: str | None, cache: Path, *, baselines: bool = False, visqol: bool = True, linear: Path | None = None
+) -> Setup:
     """
+    Args:
+        linear (`Path`, *optional*): folder of training clips that the linear autoencoder is fitted to.
+
     Raises:
-        ValueError: no such model.
+        ValueError: no such model, no such clips, or what doesn't go together.
         OSError: the cache can't be made.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    return Setup(model, cache, fingerprint(_load(model)), code_version(), baselines, visqol)
+    loaded = _load(model)
+    compresses = not loaded.config.residual
+    if linear and not compresses:
+        raise ValueError("a linear autoencoder is no measure of a restorer: leave --linear out")
+    if baselines and compresses:
+        raise ValueError("copy-up and oracle noise are no measure of an autoencoder: take --linear CLIPS instead")
+    fitted = None
+    if linear:
+        basis = fit_linear(_clips(linear), loaded.config.embedding_size)
+        fitted = cache / f"linear-{hashlib.sha256(basis.tobytes()).hexdigest()}.npy"
+        np.save(fitted, basis)
+    return Setup(model, cache, fingerprint(loaded), code_version(), baselines, visqol, compresses, fitted)
+
+
+def _clips(folder: Path) -> Iterator[np.ndarray]:
+    cases = find_recordings(folder, [(LOSSLESS, 0)])
+    for case in cases[:: -(-len(cases) // CLIPS_FITTED)]:
+        with contextlib.suppress(ValueError):  # one bad file doesn't matter here
+            yield case.audio()[0]
 
 
 def fingerprint(model: UnlossyModel) -> str:
@@ -87,11 +131,7 @@ def fingerprint(model: UnlossyModel) -> str:
     config = model.config.to_dict()
     # The network's own fields: what transformers adds (auto_map, dtype …) depends on how a checkpoint was saved.
     fields = {name: config[name] for name in sorted(UnlossyConfig.__annotations__) if name in config}
-    digest = hashlib.sha256(json.dumps(fields, default=str).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.float().cpu().numpy().tobytes())
-    return digest.hexdigest()
+    return hashlib.sha256((json.dumps(fields, default=str) + weights_fingerprint(model)).encode()).hexdigest()
 
 
 def code_version() -> str:
@@ -112,7 +152,7 @@ def recall(case: Case, setup: Setup) -> dict[str, Any] | None:
         ValueError: the clip can't be read.
     """
     digest = case.digest()
-    found = {version: _read(_entry(digest, case, version, setup), setup) for version in setup.versions}
+    found = {version: _read(_entry(digest, case, version, setup), setup) for version in setup.versions(case)}
     figures = {version: known for version, known in found.items() if known is not None}
     return _row(case, figures) if len(figures) == len(found) else None
 
@@ -122,22 +162,25 @@ def measure(case: Case, setup: Setup) -> dict[str, Any]:
 
     Returns:
         `dict` with `clip`, `codec`, `kbps`, and `figures`: for each of `setup.versions` a value for each of `METRICS`,
-            `None` where it isn't defined. The input's also have `cutoff_hz`, `None` for a full band.
+            `None` where it isn't defined. The input's also have `cutoff_hz`, `None` for a full band, and what is
+            compressed has `kbps`, its real bitrate.
 
     Raises:
         ValueError: the clip can't be read or measured.
     """
     digest = case.digest()
-    entries = {version: _entry(digest, case, version, setup) for version in setup.versions}
+    entries = {version: _entry(digest, case, version, setup) for version in setup.versions(case)}
     figures = {version: _read(entry, setup) for version, entry in entries.items()}
     if None not in figures.values():
         return _row(case, figures)
-    clean, degraded = case.audio()
+    clean, degraded, kbps = case.audio()
     cutoff_hz = measure_cutoff(degraded, SAMPLING_RATE)
+    maker = _Maker(clean, degraded, cutoff_hz, setup)
     for version in (version for version, known in figures.items() if known is None):
-        audio = _make(version, degraded, cutoff_hz, clean, setup)
+        audio, own_kbps = (degraded, kbps) if version == INPUT else maker.make(version)
         values = compare(clean, audio, cutoff_hz, with_visqol=setup.visqol)
-        figures[version] = values | ({"cutoff_hz": cutoff_hz} if version == INPUT else {})
+        values |= {"cutoff_hz": cutoff_hz} if version == INPUT else {}
+        figures[version] = values | ({"kbps": own_kbps} if own_kbps is not None else {})
         _write(entries[version], {"clip": case.clip, "version": version, "figures": figures[version]})
     return _row(case, figures)
 
@@ -162,14 +205,41 @@ def restored(degraded: np.ndarray, setup: Setup, detail: float) -> np.ndarray:
     return np.asarray(restore(degraded, _load(setup.model), sampling_rate=SAMPLING_RATE, detail=detail).audio)
 
 
-def _make(version: str, degraded: np.ndarray, cutoff_hz: float | None, clean: np.ndarray, setup: Setup) -> np.ndarray:
-    if version in DETAILS:
-        return restored(degraded, setup, DETAILS[version])
-    if version == "copy-up":
-        return copy_up(degraded, cutoff_hz)
-    if version == "oracle noise":
-        return oracle_noise(degraded, cutoff_hz, clean)
-    return degraded
+@dataclass
+class _Maker:
+    """Makes the versions of a clip other than the input; what several need is made once."""
+
+    clean: np.ndarray
+    degraded: np.ndarray
+    cutoff_hz: float | None
+    setup: Setup
+
+    def make(self, version: str) -> tuple[np.ndarray, float | None]:
+        """Audio of shape `(channels, samples)` and its bitrate [kbps], `None` where nothing is compressed."""
+        if version in LINEAR:
+            basis = np.load(str(self.setup.linear))
+            values = linear_encode(self.clean, basis)
+            # Kept in the same file as the model's own.
+            kept, kbps = self._keep(replace(self.embedding, values=values), LINEAR[version])
+            return linear_decode(kept.values, basis, self.clean.shape), kbps
+        if self.setup.compresses:
+            bits, detail = EMBEDDED[version]
+            kept, kbps = self._keep(self.embedding, bits)
+            return np.asarray(decode(kept, _load(self.setup.model), detail=detail).audio), kbps
+        if version == "copy-up":
+            return copy_up(self.degraded, self.cutoff_hz), None
+        if version == "oracle noise":
+            return oracle_noise(self.degraded, self.cutoff_hz, self.clean), None
+        return restored(self.degraded, self.setup, DETAILS[version]), None
+
+    @functools.cached_property
+    def embedding(self) -> Embedding:
+        return encode(self.clean, _load(self.setup.model), sampling_rate=SAMPLING_RATE)
+
+    def _keep(self, embedding: Embedding, bits: int) -> tuple[Embedding, float]:
+        """What comes back out of an embedding's file, and the bitrate of that [kbps]."""
+        data = to_bytes(embedding, bits)
+        return from_bytes(data), 8 * len(data) / 1000 / embedding.seconds
 
 
 def _row(case: Case, figures: dict[str, Any]) -> dict[str, Any]:
@@ -177,7 +247,10 @@ def _row(case: Case, figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def _entry(digest: str, case: Case, version: str, setup: Setup) -> Path:
-    model = setup.fingerprint if version in DETAILS else ""  # a new checkpoint changes nothing for input and baselines
+    # A new checkpoint changes nothing for input and baselines.
+    model = setup.fingerprint if version in EMBEDDED else ""
+    if version in LINEAR and setup.linear:
+        model = setup.linear.name
     key = json.dumps([digest, case.codec, case.kbps, version, model, setup.code])
     return setup.cache / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
 

@@ -140,11 +140,12 @@ class _SegmentSource(Dataset):
 
     Args:
         length (`int`): of a segment [samples].
-        restore (`bool`, defaults to `True`): degraded audio goes in; otherwise the clean one, as for a compressor.
+        degraded (`float`, defaults to 1.0): share of the segments whose degraded side goes in. Into the others goes the
+            clean one, as is a compressor's task.
     """
 
-    def __init__(self, pairs: Any, length: int, seed: int, *, restore: bool = True):
-        self.pairs, self.length, self.seed, self.restore = pairs, length, seed, restore
+    def __init__(self, pairs: Any, length: int, seed: int, *, degraded: float = 1.0):
+        self.pairs, self.length, self.seed, self.degraded = pairs, length, seed, degraded
 
     def _first_usable(self, rows: Iterable[dict[str, Any]], random: np.random.Generator) -> Item:
         """`input_values` and `labels`, float32 of shape `(2, length)`, of the first row that can be decoded."""
@@ -156,7 +157,8 @@ class _SegmentSource(Dataset):
                 failures.append(str(error))
                 continue
             degraded, clean = torch.from_numpy(cut_segment(pair, self.length, random))
-            return {"input_values": degraded if self.restore else clean, "labels": clean, "failures": failures}
+            given = degraded if random.random() < self.degraded else clean
+            return {"input_values": given, "labels": clean, "failures": failures}
         return {"failures": failures}
 
 

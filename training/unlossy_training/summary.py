@@ -1,6 +1,7 @@
 """From the figures of clips to means, a Markdown table and the clips to listen to."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,10 +40,14 @@ def summarise(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     for (codec, kbps), group in groups.items():
         figures = [row["figures"] for row in group]
         means = {
-            version: {name: _mean([clip[version][name] for clip in figures]) for name in METRICS if name in values}
+            version: {
+                name: _mean([clip[version][name] for clip in figures]) for name in (*METRICS, "kbps") if name in values
+            }
             for version, values in figures[0].items()
         }
-        worst = [{"clip": row["clip"], "change": change(row)} for row in sorted(group, key=change)[:WORST]]
+        # Codecs that an autoencoder is compared with are not restored.
+        changed = [row for row in group if RESTORED in row["figures"]]
+        worst = [{"clip": row["clip"], "change": change(row)} for row in sorted(changed, key=change)[:WORST]]
         with_side = sum(clip[INPUT]["sdr_side"] is not None for clip in figures)
         summary.append(
             {"codec": codec, "kbps": kbps, "clips": len(group), "clips_with_side": with_side, "means": means}
@@ -51,25 +56,36 @@ def summarise(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return summary
 
 
+def by_folder(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """[`summarise`] for each sub-folder that clips lie in, such as a genre's."""
+    folders: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        folders.setdefault(Path(row["clip"]).parent.as_posix(), []).append(row)
+    return {folder: summarise(group) for folder, group in sorted(folders.items())}
+
+
 def _mean(values: Sequence[float | None]) -> float | None:
     defined = [value for value in values if value is not None]
     return float(np.mean(defined)) if defined else None
 
 
 def markdown(summary: Sequence[dict[str, Any]]) -> str:
-    """The table: a line for each version of each codec and bitrate, with its difference from the input in brackets."""
+    """The table: a line for each version of each codec and bitrate, with the real bitrate in brackets, and what was
+    restored with its difference from the input in brackets."""
     metrics = [name for name in METRICS if name in summary[0]["means"][INPUT]]
     lines = [f"| codec | kbps | clips | | {' | '.join(METRICS[name] for name in metrics)} |"]
     lines.append("|---" * (4 + len(metrics)) + "|")
     for row in summary:
         before = row["means"][INPUT]
         for version, values in row["means"].items():
-            name = f"{row['codec']} | {row['kbps'] or '–'} | {row['clips']}" if version == INPUT else "| |"
+            real = f" ({values['kbps']:.1f})" if values.get("kbps") is not None else ""
+            first = version == INPUT
+            name = f"{row['codec']} | {row['kbps'] or '–'}{real} | {row['clips']}" if first else f"|{real} |"
             cells = []
             for metric in metrics:
                 value = values[metric]
                 cell = "–" if value is None else f"{value:.2f}"
-                if value is not None and version != INPUT:
+                if value is not None and version != INPUT and not real:
                     cell += f" ({value - before[metric]:+.2f})"
                 cells.append(cell)
             lines.append(f"| {name} | {version} | {' | '.join(cells)} |")
@@ -79,7 +95,7 @@ def markdown(summary: Sequence[dict[str, Any]]) -> str:
 def worst_clips(summary: Sequence[dict[str, Any]]) -> str:
     """A Markdown list of the clips where restoration at `detail` 1 did worst."""
     lines = []
-    for row in summary:
+    for row in (row for row in summary if row["worst"]):
         clips = ", ".join(f"{clip['clip']} ({clip['change']:+.2f})" for clip in row["worst"])
         lines.append(f"- {row['codec']} {row['kbps'] or ''}".rstrip() + f": {clips}")
     return "\n".join([f"Worst clips by {METRICS[summary[0]['ranked_by']]}, {RESTORED} minus input:", "", *lines])

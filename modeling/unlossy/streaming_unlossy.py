@@ -1,0 +1,172 @@
+"""What streams of audio are made of: sources, stages and sinks of blocks, so that memory stays bounded.
+
+A stage gives for the whole what it would give for the whole at once, however the stream is cut into blocks.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .configuration_unlossy import UnlossyConfig
+
+# Channels that belong together in FFmpeg's default layouts of 1, 2 … 8 channels; centre, back centre and LFE are alone.
+CHANNEL_GROUPS: dict[int, list[list[int]]] = {
+    1: [[0]],
+    2: [[0, 1]],
+    3: [[0, 1], [2]],
+    4: [[0, 1], [2, 3]],
+    5: [[0, 1], [2], [3, 4]],
+    6: [[0, 1], [2], [3], [4, 5]],
+    7: [[0, 1], [2], [3], [4], [5, 6]],
+    8: [[0, 1], [2], [3], [4, 5], [6, 7]],
+}
+GUARD_SECONDS = 0.003  # how far around a peak the guard turns the level down
+
+
+class Stage(Protocol):
+    """A step of the stream: takes blocks of shape `(channels, samples)` and gives blocks back, sooner or later; all
+    that is left with the `last` one."""
+
+    def process(self, block: np.ndarray, last: bool = False) -> np.ndarray: ...
+
+
+class Overlapping:
+    """A stage that runs a function of finite reach over blocks with their surroundings, as if over the whole at once.
+
+    What goes in and what comes out may count in different units, such as samples and frames: `ratio` of what comes out
+    to what goes in. A function may add a few at the end of the whole.
+
+    Args:
+        function: `(block, position of its first item)` to `ratio` times as many items along axis 1.
+        reach (`int`): how far a result looks to either side [items].
+        size (`int`): how much is worked on at a time, at least `reach` [items].
+        ratio (`Fraction`, defaults to 1): `reach` and `size` times it are whole numbers.
+    """
+
+    def __init__(
+        self, function: Callable[[np.ndarray, int], np.ndarray], reach: int, size: int, ratio: Fraction = Fraction(1)
+    ):
+        self.function, self.reach, self.size, self.ratio = function, reach, size, ratio
+        self.pending: np.ndarray | None = None
+        self.position = 0  # of pending's first item
+        self.done = 0  # items of pending that are only there as surroundings
+
+    def process(self, block: np.ndarray, last: bool = False) -> np.ndarray:
+        self.pending = block if self.pending is None else np.concatenate([self.pending, block], axis=1)
+        results = []
+        while (left := self.pending.shape[1] - self.done) >= self.size + self.reach or (last and left > 0):
+            stop = self.done + min(self.size, left)
+            result = self.function(self.pending[:, : stop + self.reach], self.position)
+            ends = last and stop == self.pending.shape[1]
+            results.append(result[:, int(self.done * self.ratio) : None if ends else int(stop * self.ratio)])
+            start = max(stop - self.reach, 0)
+            self.pending, self.position, self.done = self.pending[:, start:], self.position + start, stop - start
+        return np.concatenate(results, axis=1) if results else block[:, :0]
+
+
+def model_blocks(config: UnlossyConfig, block_seconds: float) -> tuple[int, int]:
+    """How far a model looks to either side, and how much to hand it at a time, on the grid of its blocks [samples]."""
+    alignment = config.block_alignment
+    reach = math.ceil(config.receptive_field / alignment) * alignment
+    return reach, max(math.ceil(block_seconds * config.sampling_rate / alignment) * alignment, reach)
+
+
+class PeakGuard:
+    """A stage that turns the level down around peaks.
+
+    Args:
+        rate (`int`): of the audio [Hz].
+    """
+
+    def __init__(self, rate: int):
+        reach = round(GUARD_SECONDS * rate)
+        self.overlapping = Overlapping(lambda block, _: _guard_peaks(block, reach), 2 * reach, rate)
+
+    def process(self, block: np.ndarray, last: bool = False, limit: np.ndarray | None = None) -> np.ndarray:
+        """
+        Args:
+            limit (`np.ndarray` of shape `(1, samples)`, *optional*): the highest level of each sample; full scale by
+                default.
+        """
+        if limit is None:
+            limit = np.ones((1, block.shape[1]), np.float32)
+        return self.overlapping.process(np.concatenate([block, limit]), last)[:-1]
+
+
+def _guard_peaks(block: np.ndarray, reach: int) -> np.ndarray:
+    """Turn the level down around samples above a limit, smoothly over `reach` samples to either side, and nowhere else.
+
+    Args:
+        block (`np.ndarray` of shape `(channels + 1, samples)`): audio, and in the last row the limit of each sample.
+    """
+    peaks, limit = np.abs(block[:-1]).max(axis=0), block[-1]
+    if not (peaks > limit).any():
+        return block
+    gain = torch.from_numpy(np.minimum(1.0, limit / np.maximum(peaks, 1e-9)))[None]
+    # The lowest gain within reach, then a mean over as much: at the peak itself it is the lowest gain throughout.
+    lowest = -torch.nn.functional.max_pool1d(-gain, 2 * reach + 1, stride=1, padding=reach)
+    padded = torch.nn.functional.pad(lowest, (reach, reach), mode="replicate")
+    smooth = torch.nn.functional.avg_pool1d(padded, 2 * reach + 1, stride=1)[0].numpy()
+    # Rounding may leave a peak a millionth above its limit.
+    return np.concatenate([np.clip(block[:-1] * smooth, -limit, limit), block[-1:]])
+
+
+class ArraySource:
+    """An array as a source of blocks, with the attributes of [`AudioReader`]."""
+
+    tags, cover = None, None
+
+    def __init__(self, audio: np.ndarray | Tensor, sampling_rate: int | None):
+        if sampling_rate is None:
+            raise ValueError("an array needs its sampling_rate [Hz]")
+        if not 8000 <= sampling_rate <= 192000:
+            raise ValueError(f"sampling_rate must be from 8000 to 192000 Hz, got {sampling_rate}")
+        if isinstance(audio, Tensor):
+            # NumPy has no bfloat16.
+            audio = (audio.float() if audio.is_floating_point() else audio).numpy(force=True)
+        if audio.dtype.kind != "f":
+            raise ValueError(f"expected float samples within ±1, got {audio.dtype}; divide integers by full scale")
+        if audio.ndim not in (1, 2) or not 1 <= np.atleast_2d(audio).shape[0] <= 8:
+            raise ValueError(f"expected shape (samples,) or (1 to 8 channels, samples), got {audio.shape}")
+        if audio.shape[-1] == 0:
+            raise ValueError("the audio has no samples")
+        if not np.isfinite(audio).all():
+            raise ValueError("the audio has samples that are NaN or infinite")
+        self.samples = np.atleast_2d(audio).astype(np.float32)
+        self.sampling_rate = sampling_rate
+        self.channels, self.num_frames = self.samples.shape
+
+    def blocks(self, frames: int) -> Iterator[np.ndarray]:
+        for start in range(0, self.num_frames, frames):
+            yield self.samples[:, start : start + frames]
+
+
+class Collector:
+    """An array as a sink of blocks."""
+
+    def __init__(self) -> None:
+        self.blocks: list[np.ndarray] = []
+
+    def write(self, block: np.ndarray) -> None:
+        self.blocks.append(block)
+
+    def result(self, like: object) -> np.ndarray | Tensor:
+        """All blocks as one array, of `like`'s kind and number of dimensions where that is an array."""
+        whole = np.concatenate(self.blocks, axis=1)
+        if isinstance(like, np.ndarray | Tensor) and like.ndim == 1:
+            whole = whole[0]
+        return torch.from_numpy(whole) if isinstance(like, Tensor) else whole
+
+
+def mark_last(blocks: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, bool]]:
+    """Each block, and whether it is the last."""
+    current = next(blocks)
+    for following in blocks:
+        yield current, False
+        current = following
+    yield current, True

@@ -1,0 +1,35 @@
+"""`unlossy decode`: an embedding back to audio."""
+
+import argparse
+from pathlib import Path
+
+from unlossy_cli.progress import progress_bar
+from unlossy_cli.quiet import silence_libraries, silence_transformers
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Decode the embedding that the arguments name, and return the exit code."""
+    silence_libraries()
+    from unlossy.compression import decode, load_autoencoder
+    from unlossy.embedding import SUFFIX, load_embedding
+
+    source: Path = arguments.input
+    stem = source.name.removesuffix(SUFFIX).removesuffix(".safetensors")
+    output: Path = arguments.output or source.with_name(f"{stem}.decoded.flac")
+    if output.exists() and not arguments.overwrite:
+        raise ValueError(f"{output}: exists already; add --overwrite to replace it")
+    embedding = load_embedding(source)  # a file that can't be used is reported before the model is loaded
+    silence_transformers()
+    model = load_autoencoder(arguments.model, arguments.device)
+    with progress_bar(source.name) as report:
+        decode(
+            embedding,
+            model,
+            detail=arguments.detail,
+            output=output,
+            bit_depth=arguments.bit_depth,
+            overwrite=arguments.overwrite,
+            progress=report,
+        )
+    print(f"{source} -> {output}")
+    return 0

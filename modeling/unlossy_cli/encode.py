@@ -1,0 +1,36 @@
+"""`unlossy encode`: an audio file to its embedding, and what that is in kbps."""
+
+import argparse
+from pathlib import Path
+
+from unlossy_cli.progress import progress_bar
+from unlossy_cli.quiet import silence_libraries, silence_transformers
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Encode the file that the arguments name, and return the exit code."""
+    silence_libraries()
+    from unlossy.audio_unlossy import AudioReader
+    from unlossy.compression import encode, load_autoencoder
+    from unlossy.embedding import SUFFIX, save_embedding
+
+    source: Path = arguments.input
+    output: Path = arguments.output or source.with_name(source.stem + SUFFIX)
+    if not output.name.endswith(".safetensors"):
+        raise ValueError(f"{output}: an embedding's file ends in .safetensors, such as {source.stem}{SUFFIX}")
+    if output.exists() and not arguments.overwrite:
+        raise ValueError(f"{output}: exists already; add --overwrite to replace it")
+    with AudioReader(source):
+        pass  # a file that can't be opened is reported before the model is loaded
+    silence_transformers()
+    model = load_autoencoder(arguments.model, arguments.device)
+    with progress_bar(source.name) as report:
+        embedding = encode(source, model, progress=report)
+    size = save_embedding(embedding, output, bits=arguments.bits, overwrite=arguments.overwrite)
+    plain = embedding.values.size * arguments.bits
+    print(
+        f"{source} -> {output}: {8 * size / embedding.seconds / 1000:.1f} kbps "
+        f"({embedding.values.size / embedding.seconds:,.0f} values a second of {arguments.bits} bits are "
+        f"{plain / embedding.seconds / 1000:.1f} kbps)"
+    )
+    return 0
