@@ -65,7 +65,7 @@ class UnlossyConfig(PreTrainedConfig):
         detail_size (`int`, defaults to 256): channels of a restorer's detail predictor.
         detail_kernel_size (`int`, defaults to 7): of its convolutions over time [frames], odd.
         detail_dilations (`tuple[int, ...]`): dilation of each of its blocks.
-        detail_threshold (`float`, defaults to 4.0): how much of a predicted energy deficit is doubted [dB]; detail
+        detail_threshold (`float`, defaults to 6.0): how much of a predicted energy deficit is doubted [dB]; detail
             makes up for what is beyond it. A calibration of the checkpoint: lower is brighter, higher more careful.
 
     Raises:
@@ -92,7 +92,7 @@ class UnlossyConfig(PreTrainedConfig):
     detail_size: int = 256
     detail_kernel_size: int = 7
     detail_dilations: list[int] | tuple[int, ...] = (1, 1, 2, 1, 2, 1)
-    detail_threshold: float | int = 4.0
+    detail_threshold: float | int = 6.0
 
     def __post_init__(self, **kwargs: Any) -> None:
         unknown = sorted(key for key in kwargs if not key.startswith("_") and key not in _FOREIGN_KEYS)
