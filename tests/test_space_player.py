@@ -48,7 +48,18 @@ def position(page: Any) -> float:
     return float(page.locator(".player .seek:visible").input_value())
 
 
+def test_a_blind_test_outlasts_the_arrival_of_the_pictures(page: Any) -> None:
+    page.get_by_text("Blind test").locator("visible=true").click()
+    page.get_by_role("button", name="Start", exact=True).locator("visible=true").click()
+    page.locator("img[src*=spectra]").wait_for()
+    page.wait_for_timeout(1000)  # in which a player that loads again would be done with that
+    assert page.locator(".player .score").first.inner_text() == "Round 1 of 10"
+    page.get_by_role("button", name="Stop", exact=True).locator("visible=true").click()
+    page.get_by_text("Blind test").locator("visible=true").click()  # closes it
+
+
 def test_all_versions_start_together(page: Any) -> None:
+    page.evaluate("window.starts = []")
     page.locator(".player .play:visible").click()
     first, second = page.evaluate("window.starts")
     assert first == second  # time, position, length and rate

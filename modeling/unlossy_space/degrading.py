@@ -93,7 +93,7 @@ def build(sessions: Sessions, example: Path) -> None:
             codec = gr.Dropdown(CODEC_CHOICES, value="mp3", label="Codec")
             bitrate = gr.Dropdown(BITRATES, value=64, label="Bitrate [kbps]")
             with gr.Row():
-                start = gr.Button("Degrade and restore", variant="primary", interactive=False, min_width=200)
+                start = gr.Button("Degrade and restore", variant="primary", interactive=False, min_width=240)
                 cancel = gr.Button("Cancel", min_width=90)
             status = gr.HTML(elem_classes="status")
     with gr.Column(visible=False) as results:

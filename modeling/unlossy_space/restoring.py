@@ -1,6 +1,5 @@
 """The tab "Restore": a file in, the restored one out, and both to compare by ear, by eye and in a blind test."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ def build(sessions: Sessions, example: Path) -> None:
         format: str,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - so Gradio wants it
-    ) -> tuple[str, str]:
+    ) -> tuple[str, tuple[Path, Path]]:
         """Restore a file. `detail` goes from 0, most faithful, to 1, most complete. Returns the restored file."""
         if upload is None:
             raise gr.Error("There is no file yet.", print_exception=False)
@@ -43,31 +42,33 @@ def build(sessions: Sessions, example: Path) -> None:
         with engine.explained(path, restored):
             seconds = clips.inspect_upload(path).duration_s
             engine.restore_file(path, seconds, restored, detail, progress)
-        return convert(str(restored), format), str(restored)
+        return convert((path, restored), format), (path, restored)
 
-    def convert(restored: str | None, format: str) -> str:
-        if restored is None:
+    def convert(result: tuple[Path, Path] | None, format: str) -> str:
+        if result is None:
             raise gr.Error("There is no result yet.", print_exception=False)
-        source, target = Path(restored), Path(restored).with_suffix(f".{format}")
+        source, target = result[1], result[1].with_suffix(f".{format}")
         with engine.explained(source, target):
             if target != source:
                 clips.convert(source, target)
         return str(target)
 
-    def compare(upload: str, restored: str) -> Iterator[tuple[Any, ...]]:
+    def compare(result: tuple[Path, Path]) -> tuple[Any, ...]:
+        folder = result[1].parent
+        with engine.explained(*result):
+            files = {
+                name: clips.write_clip(folder / f"{name}.flac", clips.read_clip(path))
+                for name, path in zip(("Before", "After"), result, strict=True)
+            }
+        return gr.Column(visible=True), make_value(files, "After", ("Before", "After")), None, None
+
+    # Not a second `yield` of `compare`: to skip the player in one, Gradio changes its value, which ends a blind test.
+    def draw(result: tuple[Path, Path]) -> tuple[Any, ...]:
         from unlossy_space import figures
 
-        folder = Path(restored).parent
-        with engine.explained():
-            before, after = clips.read_clip(Path(upload)), clips.read_clip(Path(restored))
-            files = {
-                name: clips.write_clip(folder / f"{name}.flac", audio)
-                for name, audio in {"Before": before, "After": after}.items()
-            }
-        yield gr.Column(visible=True), make_value(files, "After", ("Before", "After")), None, None
-        with engine.explained():
-            pictures = figures.draw(before, after, folder)
-        yield gr.skip(), gr.skip(), *pictures
+        before, after = result
+        with engine.explained(before, after):
+            return tuple(figures.draw(clips.read_clip(before), clips.read_clip(after), after.parent))
 
     with gr.Row():
         with gr.Column():
@@ -82,7 +83,7 @@ def build(sessions: Sessions, example: Path) -> None:
                 start = gr.Button("Restore", variant="primary", interactive=False, min_width=120)
                 cancel = gr.Button("Cancel", min_width=90)
             status = gr.HTML(elem_classes="status")
-    master = gr.State()
+    result = gr.State()  # the files before and after
     with gr.Column(visible=False) as results:
         player = make_player()
         with gr.Row(equal_height=True):
@@ -95,12 +96,15 @@ def build(sessions: Sessions, example: Path) -> None:
     try_example.click(lambda: str(example), outputs=upload, api_visibility="private")
     upload.change(inspect, upload, [facts, start, results], api_visibility="private")
     run = start.click(
-        restore, [upload, detail, format], [download, master],
+        restore, [upload, detail, format], [download, result],
         api_name="restore", show_progress_on=status, **engine.QUEUE,
     )  # fmt: skip
     shown = run.success(
-        compare, [upload, master], [results, player, spectrograms, spectra],
+        compare, result, [results, player, spectrograms, spectra],
         api_visibility="private", show_progress_on=status, **engine.QUEUE,
     )  # fmt: skip
-    format.input(convert, [master, format], download, api_visibility="private")
-    engine.connect_cancel(cancel, sessions, [run, shown])
+    drawn = shown.success(
+        draw, result, [spectrograms, spectra], api_visibility="private", show_progress_on=status, **engine.QUEUE
+    )
+    format.input(convert, [result, format], download, api_visibility="private")
+    engine.connect_cancel(cancel, sessions, [run, shown, drawn])
