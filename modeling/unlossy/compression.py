@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .audio_unlossy import AudioReader, Resampler
+from .audio_unlossy import Resampler
 from .audio_writing_unlossy import AudioWriter
 from .embedding import Embedding, EmbeddingError, weights_fingerprint
 from .modeling_unlossy import UnlossyModel
@@ -24,12 +24,12 @@ from .restoration_unlossy import ModelNotFoundError, Restored, load_model
 from .spectral_unlossy import num_frames
 from .streaming_unlossy import (
     CHANNEL_GROUPS,
-    ArraySource,
     Collector,
     Overlapping,
     PeakGuard,
     mark_last,
     model_blocks,
+    open_source,
 )
 
 SHIPPED_AUTOENCODER = str(Path(__file__).parent / "checkpoints" / "unlossy-44khz-autoencoder")
@@ -76,13 +76,7 @@ def encode(
     _check_autoencoder(model)
     config = model.config
     with ExitStack() as stack:
-        source: ArraySource | AudioReader
-        if isinstance(audio, np.ndarray | Tensor):
-            source = ArraySource(audio, sampling_rate)
-        elif sampling_rate is not None:
-            raise ValueError("sampling_rate is for arrays; a file knows its own")
-        else:
-            source = stack.enter_context(AudioReader(audio))
+        source = stack.enter_context(open_source(audio, sampling_rate))
         rate, channels, total = source.sampling_rate, source.channels, source.num_frames
         groups = CHANNEL_GROUPS[channels]
 

@@ -107,8 +107,10 @@ def detail_terms(
     filled = energy + present * torch.expm1(deficit.clamp(min=0))
     levels = [auditory_levels(cells * valid, cell_widths, n_fft, sampling_rate) for cells in (wanted, filled)]
     kept = valid[:, ::STEP, :, 0].transpose(1, 2)  # (B, 1, frames)
+    # The last frame is compared together with the one after, which is there or not as padding has it.
+    kept = kept * torch.nn.functional.pad(kept[:, :, 1:], (0, 1))
     different = (1 - similarity(*levels)).mean(dim=2) * kept  # (B, mid and side, frames)
-    dissimilarity = different.sum(dim=2) / kept.sum(dim=2)
+    dissimilarity = different.sum(dim=2) / kept.sum(dim=2).clamp(min=1)
     weights = torch.tensor([1.0, SIDE_WEIGHT], device=deficit.device)
     return {"envelope": envelope.mean() * DECIBEL, "dissimilarity": (dissimilarity * weights).mean()}
 

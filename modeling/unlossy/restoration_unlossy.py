@@ -21,18 +21,18 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor
 
-from .audio_unlossy import AudioReader, Resampler
+from .audio_unlossy import Resampler
 from .audio_writing_unlossy import AudioWriter
 from .modeling_unlossy import UnlossyModel
 from .streaming_unlossy import (
     CHANNEL_GROUPS,
-    ArraySource,
     Collector,
     Overlapping,
     PeakGuard,
     Stage,
     mark_last,
     model_blocks,
+    open_source,
 )
 
 SHIPPED_MODEL = str(Path(__file__).parent / "checkpoints" / "unlossy-44khz")
@@ -139,13 +139,7 @@ def restore(
         raise ValueError(f"output_sampling_rate must be from 8000 to 192000 Hz, got {output_sampling_rate}")
     model = model if model is not None else _shipped_model()
     with ExitStack() as stack:
-        source: ArraySource | AudioReader
-        if isinstance(audio, np.ndarray | Tensor):
-            source = ArraySource(audio, sampling_rate)
-        elif sampling_rate is not None:
-            raise ValueError("sampling_rate is for arrays; a file knows its own")
-        else:
-            source = stack.enter_context(AudioReader(audio))
+        source = stack.enter_context(open_source(audio, sampling_rate))
         rate, channels, total = source.sampling_rate, source.channels, source.num_frames
         working_rate = max(rate, model.config.sampling_rate)
         final_rate = output_sampling_rate or working_rate

@@ -4,7 +4,9 @@ A stage gives for the whole what it would give for the whole at once, however th
 """
 
 import math
+import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import Protocol
 
@@ -12,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .audio_unlossy import AudioReader
 from .configuration_unlossy import UnlossyConfig
 
 # Channels that belong together in FFmpeg's default layouts of 1, 2 … 8 channels; centre, back centre and LFE are alone.
@@ -144,6 +147,20 @@ class ArraySource:
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
         for start in range(0, self.num_frames, frames):
             yield self.samples[:, start : start + frames]
+
+
+@contextmanager
+def open_source(
+    audio: str | os.PathLike[str] | np.ndarray | Tensor, sampling_rate: int | None
+) -> Iterator[ArraySource | AudioReader]:
+    """A file or an array, to be read in blocks; see [`restore`] for the arguments and errors."""
+    if isinstance(audio, np.ndarray | Tensor):
+        yield ArraySource(audio, sampling_rate)
+    elif sampling_rate is not None:
+        raise ValueError("sampling_rate is for arrays; a file knows its own")
+    else:
+        with AudioReader(audio) as reader:
+            yield reader
 
 
 class Collector:

@@ -82,7 +82,7 @@ def read_clip(path: Path, max_seconds: float = MAX_SECONDS) -> np.ndarray:
 
 def mix_down(block: np.ndarray) -> np.ndarray:
     """`(channels, samples)` to at most two channels, never louder than full scale."""
-    from unlossy.restoration_unlossy import CHANNEL_GROUPS
+    from unlossy.streaming_unlossy import CHANNEL_GROUPS
 
     if len(block) <= 2:
         return block
