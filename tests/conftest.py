@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 SAMPLING_RATE = 44_100  # [Hz]
 TINY: dict[str, Any] = {"hidden_sizes": (8, 8), "depths": (1, 1), "embedding_size": 32, "detail_size": 16}
+# The same for an autoencoder.
+TINY_CODER: dict[str, Any] = TINY | {
+    "residual": False,
+    "skip_connections": False,
+    "hidden_sizes": (24, 16),
+    "envelope_size": 8,
+    "candidates": 4,
+}
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +40,8 @@ def make_lively() -> "Callable[..., UnlossyModel]":
 
     def make(**fields: Any) -> "UnlossyModel":
         torch.manual_seed(0)
-        model = UnlossyModel(UnlossyConfig(**TINY | fields))
+        base = TINY if fields.get("residual", True) else TINY_CODER
+        model = UnlossyModel(UnlossyConfig(**base | fields))
         for name, parameter in model.named_parameters():
             if "_head" in name or "narrow" in name:
                 torch.nn.init.normal_(parameter, std=0.1)

@@ -18,7 +18,7 @@ WriteChord = Callable[..., Path]
 @pytest.fixture(scope="module")
 def autoencoder(make_lively: Callable[..., UnlossyModel], tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("models") / "lively-autoencoder"
-    make_lively(residual=False, skip_connections=False).save_pretrained(folder)
+    make_lively(residual=False).save_pretrained(folder)
     return str(folder)
 
 
@@ -100,7 +100,7 @@ def test_another_models_embedding_is_refused(
     write_chord: WriteChord, autoencoder: str, make_lively: Callable[..., UnlossyModel], tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    make_lively(residual=False, skip_connections=False, embedding_size=16).save_pretrained(tmp_path / "other")
+    make_lively(residual=False, embedding_size=16).save_pretrained(tmp_path / "other")
     assert main(["encode", str(write_chord()), "--model", autoencoder]) == 0
     capsys.readouterr()
     file = str(tmp_path / "song.embedding.safetensors")

@@ -25,7 +25,7 @@ def music(samples: int, channels: int = 2) -> np.ndarray:
 @pytest.fixture(scope="module")
 def autoencoder(make_lively: Callable[..., UnlossyModel]) -> UnlossyModel:
     """Kernels of 3, so that little is seen around a sample and short audio has many blocks."""
-    return make_lively(residual=False, skip_connections=False, kernel_size=3, detail_threshold=0.0)
+    return make_lively(residual=False, kernel_size=3, detail_threshold=0.0)
 
 
 def decoded(embedding: Embedding, model: UnlossyModel, **options: float) -> np.ndarray:
@@ -81,7 +81,7 @@ def test_an_embedding_of_another_model_or_length_is_refused(
     autoencoder: UnlossyModel, make_lively: Callable[..., UnlossyModel]
 ) -> None:
     embedding = encode(music(10_000), autoencoder, sampling_rate=RATE)
-    other = make_lively(residual=False, skip_connections=False, embedding_size=16)
+    other = make_lively(residual=False, embedding_size=16)
     with pytest.raises(EmbeddingError, match=r"made by the model .* name that one with --model"):
         decode(embedding, other)
     for values in (embedding.values[:, :-1], embedding.values[..., :-1]):

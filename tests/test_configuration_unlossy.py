@@ -16,6 +16,11 @@ def test_misspelt_field_is_refused() -> None:
         UnlossyConfig(**{"hop_lenght": 512})  # type: ignore[arg-type]
 
 
+AUTOENCODER: dict[str, Any] = {
+    "residual": False, "skip_connections": False, "hidden_sizes": (128, 64), "depths": (1, 1), "embedding_size": 92,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -32,6 +37,10 @@ def test_misspelt_field_is_refused() -> None:
         ({"cell_width": 0}, "cell_width must be positive, got 0"),
         ({"depths": (1, 2, 0, 2)}, "depths must be positive"),
         ({"n_fft": "2048"}, "expected int, got str"),
+        ({"residual": False}, "has no skip connections"),
+        (AUTOENCODER | {"envelope_size": 92}, "envelope_size must be below embedding_size=92, got 92"),
+        (AUTOENCODER | {"candidates": 20}, "lower candidates or embedding_size"),
+        (AUTOENCODER | {"hidden_sizes": (128, 192), "depths": (1, 1)}, "must narrow towards the bottleneck"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(fields: dict[str, Any], message: str) -> None:
@@ -40,7 +49,7 @@ def test_sizes_that_do_not_fit_are_refused(fields: dict[str, Any], message: str)
 
 
 def test_json_round_trip(tmp_path: Path) -> None:
-    config = UnlossyConfig(hidden_sizes=[8, 8], depths=[1, 1], embedding_size=32, detail_size=16, residual=False)
+    config = UnlossyConfig(hidden_sizes=[8, 8], depths=[1, 1], embedding_size=32, detail_size=16)
     config.save_pretrained(tmp_path)
     loaded = UnlossyConfig.from_pretrained(tmp_path)
     assert loaded.to_diff_dict() == config.to_diff_dict()
@@ -75,5 +84,7 @@ def test_the_autoencoders_recipe_is_eleven_to_one_and_narrows_layer_by_layer() -
     assert values_a_second <= 4000
     assert config.compression_ratio == pytest.approx(44_100 / values_a_second)
     assert config.compression_ratio >= 11
-    sizes = [*config.level_sizes, config.embedding_size]
+    frame = 2 * config.hop_length + 4 * len(config.cell_widths)  # coefficients, level and unevenness of mid and side
+    assert frame > config.level_sizes[0]
+    sizes = [4 * len(config.cell_widths), *config.level_sizes, config.envelope_size]
     assert sizes == sorted(set(sizes), reverse=True)

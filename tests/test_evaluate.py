@@ -201,7 +201,7 @@ def test_an_autoencoder_is_measured_beside_codecs_and_the_linear_one(
     songs: Path, make_lively: Callable[..., UnlossyModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("matplotlib")
-    make_lively(residual=False, skip_connections=False, embedding_size=92).save_pretrained(tmp_path / "model")
+    make_lively(residual=False, embedding_size=92).save_pretrained(tmp_path / "model")
     (songs / "broken.flac").write_text("no audio")
     arguments = [str(songs), "--model", str(tmp_path / "model"), "--cache", str(tmp_path / "cache"), "--no-visqol"]
     arguments += ["--linear", str(songs), "--by-folder", "--grid", "mp3:64", "lossless", "--workers", "1"]

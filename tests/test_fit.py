@@ -24,6 +24,9 @@ from unlossy_training.discriminators import SpectralDiscriminators
 from unlossy_training.segments import load_pairs
 
 TINY: dict[str, Any] = {"hidden_sizes": [8, 8], "depths": [1, 1], "embedding_size": 32, "detail_size": 16}
+TINY_CODER = TINY | {
+    "residual": False, "skip_connections": False, "hidden_sizes": [24, 16], "envelope_size": 8, "candidates": 4,
+}  # fmt: skip
 SMALL = {
     "model": json.dumps(TINY), "segment_seconds": "0.2", "batch_size": "2", "warmup": "0", "log_every": "1",
     "workers": "0", "validate_every": "1000", "save_every": "1000", "validation_clips": "0", "visqol": "false",
@@ -176,7 +179,7 @@ def test_minutes_end_a_run(tiny_pairs: Path, tmp_path: Path) -> None:
 
 
 def test_a_compressor_trains_on_clean_audio(tiny_pairs: Path, tmp_path: Path) -> None:
-    log = run(tiny_pairs, tmp_path, max_steps=2, validation_clips=1, model=json.dumps(TINY | {"residual": False}))
+    log = run(tiny_pairs, tmp_path, max_steps=2, validation_clips=1, model=json.dumps(TINY_CODER))
     assert not UnlossyModel.from_pretrained(tmp_path).config.residual
     assert "validation_si_sdr_0" in log[-1]
 

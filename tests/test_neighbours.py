@@ -29,7 +29,7 @@ def write_piece(path: Path, seed: int, seconds: float = 6.0) -> Path:
 
 @pytest.fixture(scope="module")
 def autoencoder(make_lively: Callable[..., UnlossyModel]) -> UnlossyModel:
-    return make_lively(residual=False, skip_connections=False)
+    return make_lively(residual=False)
 
 
 def test_the_same_piece_in_other_codecs_ranks_first(autoencoder: UnlossyModel, tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_the_same_piece_in_other_codecs_ranks_first(autoencoder: UnlossyModel, t
     soundfile.write(tmp_path / "excerpt.wav", audio[RATE : 5 * RATE], RATE)
     query = encode(pieces[0], autoencoder)
     paths = [*pieces[1:], *(tmp_path / name for name in ("same.mp3", "same.opus", "excerpt.wav"))]
-    neighbours = rank(query, [(path, encode(path, autoencoder)) for path in paths], autoencoder.config.frame_rate)
+    neighbours = rank(query, [(path, encode(path, autoencoder)) for path in paths], autoencoder.config)
     assert {neighbour.path.name for neighbour in neighbours[:3]} == {"same.mp3", "same.opus", "excerpt.wav"}
     assert neighbours[2].similarity > neighbours[3].similarity + 0.2
     shifts = {neighbour.path.name: neighbour.shift_s for neighbour in neighbours}
@@ -68,6 +68,6 @@ def test_a_stored_embedding_must_be_of_the_same_model(
     path = tmp_path / "a.embedding.safetensors"
     save_embedding(embedding, path, bits=32)
     np.testing.assert_array_equal(embedding_of(path, autoencoder).values, embedding.values)
-    other = make_lively(residual=False, skip_connections=False, embedding_size=16)
+    other = make_lively(residual=False, embedding_size=16)
     with pytest.raises(EmbeddingError, match="made by another model"):
         embedding_of(path, other)

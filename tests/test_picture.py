@@ -15,7 +15,7 @@ def test_pictures_and_sounds_are_written(
     make_lively: Callable[..., UnlossyModel], write_chord: Callable[..., Path], tmp_path: Path
 ) -> None:
     pytest.importorskip("matplotlib")
-    model = make_lively(residual=False, skip_connections=False)
+    model = make_lively(residual=False)
     model.save_pretrained(tmp_path / "model")
     first, second = write_chord("a.wav"), write_chord("b.wav", seconds=0.7)
     output = tmp_path / "pictures"
@@ -32,7 +32,7 @@ def test_pictures_and_sounds_are_written(
 def test_clips_must_go_together(
     make_lively: Callable[..., UnlossyModel], write_chord: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = make_lively(residual=False, skip_connections=False)
+    model = make_lively(residual=False)
     stereo = encode(write_chord(), model)
     mono = encode(np.full(5000, 0.1, np.float32), model, sampling_rate=44_100)
     with pytest.raises(ValueError, match="the clips differ in channels: 2 and 1"):

@@ -32,6 +32,8 @@ _POSITIVE = (
     "kernel_size",
     "expansion",
     "embedding_size",
+    "envelope_size",
+    "candidates",
     "compression_exponent",
     "detail_size",
     "detail_kernel_size",
@@ -52,21 +54,29 @@ class UnlossyConfig(PreTrainedConfig):
         band_counts (`tuple[int, ...]`): number of bands in each group, from the lowest frequency up.
         band_widths (`tuple[int, ...]`): width of each band in a group [bins]; together the bands fill `n_fft / 2` bins.
         cell_width (`int`, defaults to 16): widest cell of the detail envelope [bins]; wider bands have several cells.
-        hidden_sizes (`tuple[int, ...]`): channels at each encoder level. A level has half as many bands as the one
-            before it and fewer values (bands × channels): the layers narrow towards the bottleneck.
+        hidden_sizes (`tuple[int, ...]`): of a restorer, channels at each encoder level; a level has half as many bands
+            as the one before it and fewer values (bands × channels). Of an autoencoder, values a frame at each level of
+            its envelope's encoder. Either way, the layers narrow towards the bottleneck.
         depths (`tuple[int, ...]`): blocks at each level, in the encoder and again in the decoder.
-        kernel_size (`int`, defaults to 5): side of the depthwise convolutions [frames and bands], odd.
+        kernel_size (`int`, defaults to 5): side of the depthwise convolutions [frames and bands], odd. An autoencoder's
+            are over frames alone.
         expansion (`int`, defaults to 2): widening inside a block.
         embedding_size (`int`, defaults to 256): values a frame at the bottleneck.
-        residual (`bool`, defaults to `True`): the heads correct the input's spectrum (restorer); otherwise they make a
-            spectrum from the embedding alone (compressor).
-        skip_connections (`bool`, defaults to `True`): encoder levels also reach the decoder beside the bottleneck.
+        envelope_size (`int`, defaults to 20): how many of them are an autoencoder's envelope; the others are its
+            waveform.
+        candidates (`int`, defaults to 8): coefficients that share one value of an autoencoder's waveform; the envelope
+            decides which of them it stands for.
+        residual (`bool`, defaults to `True`): a restorer, which corrects the input's spectrum; otherwise an
+            autoencoder, which makes everything from the embedding alone.
+        skip_connections (`bool`, defaults to `True`): encoder levels also reach the decoder beside the bottleneck. An
+            autoencoder has none.
         compression_exponent (`float`, defaults to 0.3): power law that the spectrum's magnitude goes through.
         detail_size (`int`, defaults to 256): channels of a restorer's detail predictor.
         detail_kernel_size (`int`, defaults to 7): of its convolutions over time [frames], odd.
         detail_dilations (`tuple[int, ...]`): dilation of each of its blocks.
-        detail_threshold (`float`, defaults to 6.0): how much of a predicted energy deficit is doubted [dB]; detail
-            makes up for what is beyond it. A calibration of the checkpoint: lower is brighter, higher more careful.
+        detail_threshold (`float`, defaults to 6.0): of a restorer, how much of a predicted energy deficit is doubted
+            [dB]; detail makes up for what is beyond it. Of an autoencoder, how much quieter than what is missing the
+            detail is [dB]. A calibration of the checkpoint: lower is brighter, higher more careful.
 
     Raises:
         ValueError: for a misspelt field.
@@ -86,6 +96,8 @@ class UnlossyConfig(PreTrainedConfig):
     kernel_size: int = 5
     expansion: int = 2
     embedding_size: int = 256
+    envelope_size: int = 20
+    candidates: int = 8
     residual: bool = True
     skip_connections: bool = True
     compression_exponent: float | int = 0.3
@@ -127,14 +139,31 @@ class UnlossyConfig(PreTrainedConfig):
             raise ValueError(
                 f"hidden_sizes and depths must have the same length, got {self.hidden_sizes} and {self.depths}."
             )
-        if self.num_bands % 2 ** (len(self.hidden_sizes) - 1):
+        if self.residual and self.num_bands % 2 ** (len(self.hidden_sizes) - 1):
             raise ValueError(f"{self.num_bands} bands can't be halved {len(self.hidden_sizes) - 1} times.")
-        sizes = [*self.level_sizes, self.embedding_size]
+        if not self.residual:
+            self._validate_autoencoder()
+        sizes = [*self.level_sizes, self.embedding_size if self.residual else self.envelope_size]
         if any(after > before for before, after in pairwise(sizes)):
             raise ValueError(f"The layers must narrow towards the bottleneck, got {sizes} values a frame.")
         for name in ("kernel_size", "detail_kernel_size"):
             if getattr(self, name) % 2 == 0:
                 raise ValueError(f"{name} must be odd, got {getattr(self, name)}.")
+
+    def _validate_autoencoder(self) -> None:
+        if self.skip_connections:
+            raise ValueError("An autoencoder has no skip connections: set skip_connections=False with residual=False.")
+        if self.waveform_size < 1:
+            raise ValueError(
+                f"envelope_size must be below embedding_size={self.embedding_size}, got {self.envelope_size}."
+            )
+        if self.waveform_size * self.candidates > 2 * self.hop_length:
+            raise ValueError(
+                f"{self.waveform_size} values of {self.candidates} candidates are more than the {2 * self.hop_length} "
+                "coefficients of a frame: lower candidates or embedding_size."
+            )
+        if any(width % 2 for width in self.cell_widths):
+            raise ValueError(f"An autoencoder's cells must be whole coefficients of 2 bins, got {self.cell_widths}.")
 
     @property
     def num_bands(self) -> int:
@@ -143,8 +172,15 @@ class UnlossyConfig(PreTrainedConfig):
 
     @property
     def level_sizes(self) -> tuple[int, ...]:
-        """Values a frame (bands × channels) at each encoder level, outermost first."""
+        """Values a frame (of a restorer bands × channels) at each encoder level, outermost first."""
+        if not self.residual:
+            return tuple(self.hidden_sizes)
         return tuple((self.num_bands >> level) * size for level, size in enumerate(self.hidden_sizes))
+
+    @property
+    def waveform_size(self) -> int:
+        """Values a frame of an autoencoder's embedding that are its waveform."""
+        return self.embedding_size - self.envelope_size
 
     @property
     def cell_widths(self) -> tuple[int, ...]:

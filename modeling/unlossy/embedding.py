@@ -64,8 +64,8 @@ class Embedding:
 
 
 def weights_fingerprint(model: UnlossyModel) -> str:
-    """Hash of a model's weights, wherever it was loaded from."""
-    digest = hashlib.sha256()
+    """Hash of a model's weights and of what its embedding's values stand for, wherever it was loaded from."""
+    digest = hashlib.sha256(f"{model.config.embedding_size} {model.config.candidates}".encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.float().cpu().numpy().tobytes())

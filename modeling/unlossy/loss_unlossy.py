@@ -34,6 +34,7 @@ TOLERATED_DEFICIT = 0.5
 # Treble that the original never had costs more than treble that stays away: in doubt there is less of it. (Equal costs
 # would have the median predicted, these the 35 % quantile.)
 EXCESS, SHORTFALL = 1.3, 0.7
+INAUDIBLE = 10**-7.5  # of the frame's loudest cell [power ratio]: an autoencoder's levels count from there
 SIDE_WEIGHT = 0.5  # of the side's dissimilarity; the mid is what a mono downmix lets hear
 
 
@@ -105,14 +106,58 @@ def detail_terms(
     envelope = (distance * audible * valid).sum(dim=(1, 2)) / (audible.sum() * valid.sum(dim=(1, 2)))
 
     filled = energy + present * torch.expm1(deficit.clamp(min=0))
-    levels = [auditory_levels(cells * valid, cell_widths, n_fft, sampling_rate) for cells in (wanted, filled)]
+    dissimilarity = _dissimilarity(wanted, filled, valid, cell_widths, n_fft, sampling_rate)
+    return {"envelope": envelope.mean() * DECIBEL, "dissimilarity": dissimilarity}
+
+
+def coding_terms(
+    *,
+    energy: Tensor,
+    wanted: Tensor,
+    audio: Tensor,
+    clean_audio: Tensor,
+    cell_widths: tuple[int, ...],
+    n_fft: int,
+    sampling_rate: int,
+    frame_mask: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """What training asks of an autoencoder.
+
+    Args:
+        energy, wanted (`Tensor` of shape `(B, T, cells, 2)`): mean power a bin, decoded and of the clean signal.
+        audio, clean_audio (`Tensor` of shape `(B, C, N)`): decoded without detail, and clean.
+        cell_widths, n_fft, sampling_rate, frame_mask: see [`detail_terms`].
+
+    Returns:
+        `waveform` [dB], `envelope` [dB] and `dissimilarity` (0 … 1), each of shape `()`.
+    """
+    clean = clean_audio.float().square().sum(dim=(1, 2))
+    error = (audio - clean_audio).square().sum(dim=(1, 2))
+    waveform = torch.log((error + WAVEFORM_FLOOR * clean + 1e-6) / (clean + 1e-6))
+
+    valid = torch.ones_like(energy[:, :, :1, :1]) if frame_mask is None else frame_mask.float()
+    audible = _audible_width(cell_widths, sampling_rate / n_fft, energy.device)
+    floor = INAUDIBLE * wanted.amax(dim=(2, 3), keepdim=True) + 1e-6
+    distance = (torch.log((energy + floor) / (wanted + floor))).abs()
+    envelope = (distance * audible * valid).mean(dim=3).sum(dim=(1, 2)) / (audible.sum() * valid.sum(dim=(1, 2)))
+    dissimilarity = _dissimilarity(wanted, energy, valid, cell_widths, n_fft, sampling_rate)
+    return {
+        "waveform": waveform.mean() * DECIBEL,
+        "envelope": envelope.mean() * DECIBEL,
+        "dissimilarity": dissimilarity,
+    }
+
+
+def _dissimilarity(
+    wanted: Tensor, given: Tensor, valid: Tensor, cell_widths: tuple[int, ...], n_fft: int, sampling_rate: int
+) -> Tensor:
+    levels = [auditory_levels(cells * valid, cell_widths, n_fft, sampling_rate) for cells in (wanted, given)]
     kept = valid[:, ::STEP, :, 0].transpose(1, 2)  # (B, 1, frames)
     # The last frame is compared together with the one after, which is there or not as padding has it.
     kept = kept * torch.nn.functional.pad(kept[:, :, 1:], (0, 1))
     different = (1 - similarity(*levels)).mean(dim=2) * kept  # (B, mid and side, frames)
-    dissimilarity = different.sum(dim=2) / kept.sum(dim=2).clamp(min=1)
-    weights = torch.tensor([1.0, SIDE_WEIGHT], device=deficit.device)
-    return {"envelope": envelope.mean() * DECIBEL, "dissimilarity": (dissimilarity * weights).mean()}
+    of_each = different.sum(dim=2) / kept.sum(dim=2).clamp(min=1)
+    return (of_each * torch.tensor([1.0, SIDE_WEIGHT], device=given.device)).mean()
 
 
 def weighted_sum(terms: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -135,4 +180,4 @@ def _audible_width(cell_widths: tuple[int, ...], hertz_per_bin: float, device: t
     return torch.diff(21.4 * torch.log10(1 + 0.00437 * edges))[:, None]
 
 
-__all__ = ["detail_terms", "faithful_terms", "weighted_sum"]
+__all__ = ["coding_terms", "detail_terms", "faithful_terms", "weighted_sum"]

@@ -9,13 +9,16 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from .coder_unlossy import Coder
 from .configuration_unlossy import UnlossyConfig
 from .layers_unlossy import BandHead, BandLinear, BandSplit, Decoder, DetailPredictor, Encoder, ZeroLinear
-from .loss_unlossy import detail_terms, faithful_terms, weighted_sum
+from .loss_unlossy import coding_terms, detail_terms, faithful_terms, weighted_sum
 from .spectral_unlossy import (
     cell_energy,
     from_mid_side,
+    imdct,
     istft,
+    mdct,
     num_frames,
     position_noise,
     power,
@@ -32,6 +35,8 @@ EMPTY = 10**-3
 INAUDIBLE = 10**-7.5
 LEAST_SIGNAL = 0.1  # of a cell's energy: what an empty bin counts as, so that its gain is no matter of chance
 MAX_DEFICIT = 14.0  # [nepers of energy]: 61 dB
+# What training adds to an autoencoder's envelope, at most: half a step of 4 bits for values within ±3 deviations.
+ROUNDING = 0.2
 
 
 @dataclass
@@ -125,30 +130,34 @@ class UnlossyModel(UnlossyPreTrainedModel):
     """
     A convolutional autoencoder over the mid/side spectrum.
 
-    The input's spectrum X is corrected to `X · (1 + M) + R + detail · H`: M is a bounded complex mask (in the narrow
-    bands a short filter over time, as in https://arxiv.org/abs/1904.08369), R a complex residual for holes, H
-    regenerated treble and texture, that is, noise under an envelope that a small network of its own predicts. Without
-    `config.residual` the spectrum is `R + detail · H`, made from the embedding alone. All heads of a restorer start at
-    zero: untrained, it returns its input. Bands as in https://arxiv.org/abs/2209.15174.
+    A restorer corrects the input's spectrum X to `X · (1 + M) + R + detail · H`: M is a bounded complex mask (in the
+    narrow bands a short filter over time, as in https://arxiv.org/abs/1904.08369), R a complex residual for holes, H
+    regenerated treble and texture, that is, noise under an envelope that a small network of its own predicts. All heads
+    start at zero: untrained, it returns its input. Bands as in https://arxiv.org/abs/2209.15174.
+
+    Without `config.residual` and `config.skip_connections` it is an autoencoder, which makes everything from the
+    embedding alone: see `coder_unlossy.py`.
     """
 
     def __init__(self, config: UnlossyConfig):
         super().__init__(config)
+        if not config.residual:
+            self.coder = Coder(config)
+            self.post_init()
+            return
         cells = [max(width // config.cell_width, 1) for width in config.band_widths]
         # Mid and side, each with its real part, imaginary part and log-magnitude.
         self.band_split = BandSplit(config, features=6)
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
-        # For each bin of mid and side: R and, in a restorer, M.
-        per_bin = 8 if config.residual else 4
-        self.spectrum_head = BandHead(config, list(config.band_widths), per_bin, config.residual, scale=0.3)
-        if config.residual:
-            # For each bin of mid and side in the narrow bands: how much of two earlier and two later frames to add.
-            self.neighbour_head = BandHead(config, list(config.band_widths[:-1]), 8, zero_init=True, scale=0.3)
-            # For each cell of mid and side: the codec's noise, relative to the cell's own energy.
-            self.noise_head = BandHead(config, cells, per_unit=2, zero_init=True)
-        # For each cell of mid and side: by how much its energy is too low. A restorer reads it off the input.
-        self.detail_head = DetailPredictor(config) if config.residual else BandHead(config, cells, 2, zero_init=True)
+        # For each bin of mid and side: M and R.
+        self.spectrum_head = BandHead(config, list(config.band_widths), per_unit=8, zero_init=True, scale=0.3)
+        # For each bin of mid and side in the narrow bands: how much of two earlier and two later frames to add.
+        self.neighbour_head = BandHead(config, list(config.band_widths[:-1]), 8, zero_init=True, scale=0.3)
+        # For each cell of mid and side: the codec's noise, relative to the cell's own energy.
+        self.noise_head = BandHead(config, cells, per_unit=2, zero_init=True)
+        # For each cell of mid and side: by how much its energy is too low, read off the input.
+        self.detail_head = DetailPredictor(config)
         self.post_init()
 
     def encode(self, input_values: Tensor, padding_mask: Tensor | None = None) -> UnlossyEncoderOutput:
@@ -158,8 +167,10 @@ class UnlossyModel(UnlossyPreTrainedModel):
             padding_mask (`torch.Tensor` of shape `(batch_size, samples)`, *optional*): 1 on audio, 0 on the padding
                 after it.
         """
-        spectrum = self._spectrum(input_values)
-        embeddings, _ = self.encoder(self._bands(spectrum), self._frame_mask(padding_mask))
+        spectrum, frame_mask = self._spectrum(input_values), self._frame_mask(padding_mask)
+        if not self.config.residual:
+            return UnlossyEncoderOutput(embeddings=self._code(input_values, spectrum, frame_mask)[0])
+        embeddings, _ = self.encoder(self._bands(spectrum), frame_mask)
         return UnlossyEncoderOutput(embeddings=embeddings)
 
     def decode(
@@ -176,26 +187,30 @@ class UnlossyModel(UnlossyPreTrainedModel):
         Args:
             embeddings (`torch.Tensor` of shape `(batch_size, frames, embedding_size)`): from [`~UnlossyModel.encode`].
             input_values, padding_mask: what was encoded. A restorer needs it, because its embedding is a correction of
-                the input; a pure bottleneck takes no more than its shape from it.
+                the input; an autoencoder takes no more than its shape from it.
             num_samples (`int`, *optional*): length of the result without `input_values` [samples]. Defaults to all that
                 the frames cover.
             channels (`int`, defaults to 2): channels of the result without `input_values`, 1 or 2.
             detail, offset: see [`~UnlossyModel.forward`].
         """
         frame_mask = self._frame_mask(padding_mask)
-        spectrum, skips = None, None
         if input_values is not None:
-            spectrum = self._spectrum(input_values)
             channels, num_samples = input_values.shape[1:]
-            if self.config.skip_connections:
-                _, skips = self.encoder(self._bands(spectrum), frame_mask)
-        elif self.config.residual or self.config.skip_connections:
+        if not self.config.residual:
+            if num_samples is None:
+                num_samples = (embeddings.shape[1] - 2) * self.config.hop_length
+            energy = self.coder.decode_envelope(embeddings[:, :, : self.config.envelope_size], frame_mask)
+            audio = self._rebuild(embeddings, energy, num_samples, channels, detail, offset, padding_mask)
+            return UnlossyDecoderOutput(audio_values=audio)
+        if input_values is None:
             raise ValueError("This model corrects its input: decode needs the input_values that were encoded.")
-        elif num_samples is None:
-            num_samples = (embeddings.shape[1] - 2) * self.config.hop_length
+        spectrum, skips = self._spectrum(input_values), None
+        if self.config.skip_connections:
+            _, skips = self.encoder(self._bands(spectrum), frame_mask)
         faithful, missing = self._correct(embeddings, spectrum, skips, frame_mask)
         bins = self._add_detail(faithful, missing, detail, offset)
-        return UnlossyDecoderOutput(audio_values=self._audio(bins, spectrum, num_samples, channels, padding_mask))
+        audio = self._audio(bins, spectrum, input_values.shape[2], channels, padding_mask)
+        return UnlossyDecoderOutput(audio_values=audio)
 
     def forward(
         self,
@@ -228,6 +243,17 @@ class UnlossyModel(UnlossyPreTrainedModel):
         torch.Size([1, 2, 44100])
         ```
         """
+        if labels is not None and labels.shape != input_values.shape:
+            shapes = f"{tuple(input_values.shape)}, got {tuple(labels.shape)}"
+            raise ValueError(f"labels must have the shape of input_values, {shapes}.")
+        run = self._restore if self.config.residual else self._reconstruct
+        output = run(input_values, padding_mask, labels, detail, offset)
+        return output if return_dict is not False else output.to_tuple()
+
+    def _restore(
+        self, input_values: Tensor, padding_mask: Tensor | None, labels: Tensor | None, detail: float, offset: int
+    ) -> UnlossyOutput:
+        """`forward` of a restorer."""
         spectrum = self._spectrum(input_values)
         channels, samples = input_values.shape[1:]
         frame_mask = self._frame_mask(padding_mask)
@@ -237,9 +263,6 @@ class UnlossyModel(UnlossyPreTrainedModel):
         audio = self._audio(bins, spectrum, samples, channels, padding_mask)
         loss, terms, faithful_audio = None, None, None
         if labels is not None:
-            if labels.shape != input_values.shape:
-                shapes = f"{tuple(input_values.shape)}, got {tuple(labels.shape)}"
-                raise ValueError(f"labels must have the shape of input_values, {shapes}.")
             faithful_audio = audio
             if detail != 0:
                 faithful_audio = self._audio(faithful, spectrum, samples, channels, padding_mask)
@@ -254,10 +277,74 @@ class UnlossyModel(UnlossyPreTrainedModel):
                 frame_mask=frame_mask,
             )
             loss, terms = weighted_sum(terms | self._detail_terms(missing, clean, frame_mask))
-        output = UnlossyOutput(
+        return UnlossyOutput(
             loss=loss, audio_values=audio, embeddings=embeddings, loss_terms=terms, faithful_values=faithful_audio
         )
-        return output if return_dict is not False else output.to_tuple()
+
+    def _reconstruct(
+        self, input_values: Tensor, padding_mask: Tensor | None, labels: Tensor | None, detail: float, offset: int
+    ) -> UnlossyOutput:
+        """`forward` of an autoencoder."""
+        channels, samples = input_values.shape[1:]
+        frame_mask = self._frame_mask(padding_mask)
+        embeddings, energy = self._code(input_values, self._spectrum(input_values), frame_mask)
+        audio = self._rebuild(embeddings, energy, samples, channels, detail, offset, padding_mask)
+        loss, terms, faithful_audio = None, None, None
+        if labels is not None:
+            faithful_audio = audio
+            if detail != 0:
+                faithful_audio = self._rebuild(embeddings, energy, samples, channels, 0.0, offset, padding_mask)
+            clean = power(self._spectrum(labels)[:, :, :-1])
+            terms = coding_terms(
+                energy=energy,
+                wanted=cell_energy(clean, self.config.cell_widths),
+                audio=faithful_audio,
+                clean_audio=labels,
+                frame_mask=frame_mask,
+                cell_widths=self.config.cell_widths,
+                n_fft=self.config.n_fft,
+                sampling_rate=self.config.sampling_rate,
+            )
+            loss, terms = weighted_sum(terms)
+        return UnlossyOutput(
+            loss=loss, audio_values=audio, embeddings=embeddings, loss_terms=terms, faithful_values=faithful_audio
+        )
+
+    def _code(self, audio: Tensor, spectrum: Tensor, frame_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """An autoencoder's embedding of audio with such a spectrum, and the energy of cells decoded from it."""
+        envelope = self.coder.encode_envelope(power(spectrum[:, :, :-1]), frame_mask)
+        if self.training:
+            envelope = _rounded(envelope)
+        energy = self.coder.decode_envelope(envelope, frame_mask)
+        coefficients = mdct(to_mid_side(audio.float()), self.config.hop_length)
+        waveform = self.coder.encode_waveform(coefficients, energy)
+        return torch.cat([envelope, waveform], dim=2), energy
+
+    def _rebuild(
+        self,
+        embeddings: Tensor,
+        energy: Tensor,
+        samples: int,
+        channels: int,
+        detail: float,
+        offset: int,
+        padding_mask: Tensor | None,
+    ) -> Tensor:
+        """An autoencoder's embedding, and the energy of cells decoded from it, to audio `(B, channels, samples)`."""
+        coefficients, missing = self.coder.decode_waveform(embeddings[:, :, self.config.envelope_size :], energy)
+        if detail != 0:
+            noise = self._noise(offset, coefficients.shape[1])
+            scale = detail * 10 ** (-self.config.detail_threshold / 20)
+            coefficients = coefficients + scale * missing * mdct(noise, self.config.hop_length)[:, : missing.shape[1]]
+        audio = from_mid_side(imdct(coefficients, samples), channels)
+        return audio if padding_mask is None else audio * padding_mask[:, None]
+
+    def _noise(self, offset: int, frames: int) -> Tensor:
+        """The carrier of the detail under so many frames, `(1, 2, samples)`."""
+        if offset % self.config.block_alignment:
+            raise ValueError(f"offset must be a multiple of {self.config.block_alignment} samples, got {offset}.")
+        samples = (frames - 1) * self.config.hop_length
+        return position_noise(offset, samples, channels=2, seed=0, device=self.device)[None]
 
     def _spectrum(self, audio: Tensor) -> Tensor:
         """`(B, C, N)` to the complex mid/side spectrum `(B, T, F, 2)` with steady phase, in single precision."""
@@ -268,11 +355,10 @@ class UnlossyModel(UnlossyPreTrainedModel):
         return spectrum * steady_phase(frames, bins, spectrum.device)
 
     def _audio(
-        self, bins: Tensor, spectrum: Tensor | None, samples: int, channels: int, padding_mask: Tensor | None
+        self, bins: Tensor, spectrum: Tensor, samples: int, channels: int, padding_mask: Tensor | None
     ) -> Tensor:
-        """Bins `(B, T, F - 1, 2)` to audio `(B, channels, samples)`; a restorer's top bin stays the input's."""
-        top = spectrum[:, :, -1:] if self.config.residual and spectrum is not None else torch.zeros_like(bins[:, :, :1])
-        full = torch.cat([bins, top], dim=2)
+        """Bins `(B, T, F - 1, 2)` to audio `(B, channels, samples)`; the top bin stays the input's."""
+        full = torch.cat([bins, spectrum[:, :, -1:]], dim=2)
         _, frames, all_bins, _ = full.shape
         full = full * steady_phase(frames, all_bins, full.device).conj()
         audio = from_mid_side(istft(full, samples, self.config.n_fft, self.config.hop_length), channels)
@@ -297,22 +383,14 @@ class UnlossyModel(UnlossyPreTrainedModel):
         return self.band_split(features.to(self.dtype))
 
     def _correct(
-        self, embeddings: Tensor, spectrum: Tensor | None, skips: list[Tensor] | None, frame_mask: Tensor | None
+        self, embeddings: Tensor, spectrum: Tensor, skips: list[Tensor] | None, frame_mask: Tensor | None
     ) -> tuple[Tensor, _Missing]:
         """Decoder and heads: bins without detail `(B, T, F - 1, 2)`, and what is missing in them."""
         hidden = self.decoder(embeddings, skips if self.config.skip_connections else None, frame_mask)
         widths = self.config.cell_widths
         values = self.spectrum_head(hidden).float().unflatten(3, (-1, 2, 2))
-        if not self.config.residual:
-            residual = torch.view_as_complex(values[..., 0, :, :].contiguous())
-            expansion = 1 / self.config.compression_exponent - 1
-            faithful = residual * residual.abs().clamp(min=1e-4) ** expansion * (self.config.n_fft / 4)
-            # The detail answers to what is there, but must not train it: adding noise is no reason to take signal away.
-            energy = cell_energy(power(faithful.detach()), widths)
-            return faithful, _Missing(energy, self._present(energy), 8 * self.detail_head(hidden).float())
         residual, mask = values.unbind(-3)
         residual, mask = torch.view_as_complex(residual.contiguous()), torch.view_as_complex(torch.tanh(mask))
-        assert spectrum is not None
         bins = spectrum[:, :, :-1]
         bin_power = power(bins)
         missing = self._missing(bin_power, frame_mask)
@@ -346,11 +424,8 @@ class UnlossyModel(UnlossyPreTrainedModel):
         """Faithful bins, and noise that makes up for what is missing: complex `(B, T, F - 1, 2)`."""
         if detail == 0:
             return faithful
-        if offset % self.config.block_alignment:
-            raise ValueError(f"offset must be a multiple of {self.config.block_alignment} samples, got {offset}.")
         n_fft, hop_length, frames = self.config.n_fft, self.config.hop_length, faithful.shape[1]
-        noise = position_noise(offset, (frames - 1) * hop_length, channels=2, seed=0, device=faithful.device)
-        bins = stft(noise[None], n_fft, hop_length)[:, :frames, :-1]
+        bins = stft(self._noise(offset, frames), n_fft, hop_length)[:, :frames, :-1]
         bins = bins * steady_phase(frames, bins.shape[2], bins.device)
         # Treble that the original never had costs more than treble that stays away: small deficits are not trusted.
         doubt = self.config.detail_threshold * math.log(10) / 10
@@ -384,6 +459,13 @@ class UnlossyModel(UnlossyPreTrainedModel):
             n_fft=self.config.n_fft,
             sampling_rate=self.config.sampling_rate,
         )
+
+
+def _rounded(envelope: Tensor) -> Tensor:
+    """Values as they come out of coarse or fine storage: with noise, of another level for each item."""
+    deviation = envelope.detach().std(dim=(0, 1), correction=0)
+    coarseness = torch.rand(len(envelope), 1, 1, device=envelope.device)
+    return envelope + ROUNDING * coarseness * deviation * (2 * torch.rand_like(envelope) - 1)
 
 
 __all__ = [

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .compression import encode
+from .configuration_unlossy import UnlossyConfig
 from .embedding import SUFFIX, Embedding, EmbeddingError, load_embedding, weights_fingerprint
 from .modeling_unlossy import UnlossyModel
 
@@ -29,10 +30,11 @@ class Neighbour:
     shift_s: float
 
 
-def summary(embedding: Embedding) -> np.ndarray:
-    """The sequence that pieces are compared by, `(steps, embedding_size)`: means over `POOLED` frames of the first
-    channels, without the mean over time, which tells more of a codec than of the music."""
-    values = embedding.values[0]
+def summary(embedding: Embedding, size: int) -> np.ndarray:
+    """The sequence that pieces are compared by, `(steps, size)`: means over `POOLED` frames of the first channels'
+    envelope, without the mean over time, which tells more of a codec than of the music. The waveform's values would
+    match only where frames begin at the same sample."""
+    values = embedding.values[0, :, :size]
     steps = -(-len(values) // POOLED)
     starts = np.arange(steps) * POOLED
     counts = np.diff(starts, append=len(values))[:, None]
@@ -83,18 +85,20 @@ def embedding_of(path: str | os.PathLike[str], model: UnlossyModel) -> Embedding
     return embedding
 
 
-def rank(query: Embedding, others: Sequence[tuple[Path, Embedding]], frame_rate: float) -> list[Neighbour]:
+def rank(query: Embedding, others: Sequence[tuple[Path, Embedding]], config: UnlossyConfig) -> list[Neighbour]:
     """All others, the most similar first.
 
     Args:
-        frame_rate (`float`): of the embeddings, `config.frame_rate` of their model [Hz].
+        config (`UnlossyConfig`): of the model that made the embeddings.
     """
-    first, *rest = [summary(embedding) for embedding in (query, *(embedding for _, embedding in others))]
+    first, *rest = [
+        summary(embedding, config.envelope_size) for embedding in (query, *(embedding for _, embedding in others))
+    ]
     # Every dimension counts the same, however widely it varies.
     scale = np.sqrt(np.mean([np.square(sequence).mean(axis=0) for sequence in (first, *rest)], axis=0)) + 1e-9
     matches = [best_match(first / scale, sequence / scale) for sequence in rest]
     neighbours = [
-        Neighbour(path, similarity, shift * POOLED / frame_rate)
+        Neighbour(path, similarity, shift * POOLED / config.frame_rate)
         for (path, _), (similarity, shift) in zip(others, matches, strict=True)
     ]
     return sorted(neighbours, key=lambda neighbour: -neighbour.similarity)

@@ -4,6 +4,7 @@ Letters: B batch, C channels, N samples, T frames, F bins. Spectra are `(B, T, F
 """
 
 import math
+from functools import lru_cache
 from typing import TypeVar
 
 import torch
@@ -60,6 +61,39 @@ def istft(spectrum: Tensor, samples: int, n_fft: int, hop_length: int) -> Tensor
 def power(spectrum: Tensor) -> Tensor:
     """Squared magnitude of a complex tensor, without the square root that `abs` has a poor gradient for."""
     return torch.view_as_real(spectrum).square().sum(-1)
+
+
+def mdct(audio: Tensor, hop_length: int) -> Tensor:
+    """Modified discrete cosine transform with a sine window (https://doi.org/10.1109/TASSP.1986.1164954): orthonormal,
+    and as many coefficients as samples.
+
+    Args:
+        audio (`Tensor` of shape `(B, C, N)`): float32.
+
+    Returns:
+        `Tensor` of shape `(B, T, C, hop_length)`; a frame is two hops long, and centred where [`stft`]'s is.
+    """
+    frames = num_frames(audio.shape[2], hop_length)
+    padded = torch.nn.functional.pad(audio, (hop_length, frames * hop_length - audio.shape[2]))
+    windows = padded.unfold(2, 2 * hop_length, hop_length)  # (B, C, T, 2 · hop)
+    return (windows @ _mdct_basis(hop_length).to(audio.device)).transpose(1, 2)
+
+
+def imdct(coefficients: Tensor, samples: int) -> Tensor:
+    """The inverse of [`mdct`]: `(B, T, C, hop_length)` to `(B, C, samples)`."""
+    hop_length = coefficients.shape[3]
+    windows = coefficients.transpose(1, 2) @ _mdct_basis(hop_length).to(coefficients.device).T
+    first, second = windows.split(hop_length, dim=3)
+    return (second[:, :, :-1] + first[:, :, 1:]).flatten(2)[:, :, :samples]
+
+
+@lru_cache
+def _mdct_basis(hop_length: int) -> Tensor:
+    """Window times cosines, `(2 · hop_length, hop_length)`."""
+    time = torch.arange(2 * hop_length, dtype=torch.float64)[:, None] + 0.5
+    frequency = torch.arange(hop_length) + 0.5
+    window = torch.sin(math.pi * time / (2 * hop_length)) * math.sqrt(2 / hop_length)
+    return (window * torch.cos(math.pi / hop_length * (time + hop_length / 2) * frequency)).float()
 
 
 def steady_phase(frames: int, bins: int, device: torch.device) -> Tensor:

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
             except (ValueError, OSError) as error:  # one bad file doesn't stop the rest
                 errors.append(describe(error))
             report(number / len(files))
-    for place, neighbour in enumerate(rank(wanted, found, model.config.frame_rate)[: arguments.top], start=1):
+    for place, neighbour in enumerate(rank(wanted, found, model.config)[: arguments.top], start=1):
         print(f"{place:3}  {neighbour.similarity:6.3f}  {neighbour.shift_s:+8.1f} s  {neighbour.path}")
     if errors:
         print("\n  ".join([f"unlossy: {len(errors)} could not be compared:", *errors]), file=sys.stderr)

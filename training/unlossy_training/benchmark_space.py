@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,15 @@ class Person:
             self.restore()
 
 
+def together(people: Sequence[Person], act: Callable[[Person], None]) -> None:
+    """Let people do something at once, and wait for all of them."""
+    threads = [threading.Thread(target=act, args=(person,)) for person in people]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def resident(process: int) -> int:
     """Memory of a process [bytes]."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
@@ -86,8 +95,7 @@ def measure(people: int, seconds: float, port: int) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             everybody = [Person(number, url, Path(folder)) for number in range(people)]
             first = everybody[0]
-            for person in everybody[:2]:  # both threads' memory is there before it is measured
-                person.restore()
+            together(everybody[:2], Person.restore)  # both threads' memory is there before it is measured
             first.restore()
             first_seconds = first.seconds[-1]
             time.sleep(_SETTLE)
@@ -95,11 +103,7 @@ def measure(people: int, seconds: float, port: int) -> dict[str, Any]:
             until = time.perf_counter() + seconds
             for person in everybody:
                 person.seconds.clear()
-            threads = [threading.Thread(target=person.keep_restoring, args=(until,)) for person in everybody]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            together(everybody, lambda person: person.keep_restoring(until))
             for person in everybody:
                 person.client.close()
             time.sleep(_SETTLE)

@@ -177,7 +177,7 @@ def prepare(
     kind = StreamedSegments if config.streaming else Segments
     length = round(config.segment_seconds * model.config.sampling_rate)
     segments = kind(pairs, length, config.seed, degraded=config.degraded)
-    if fresh and not config.from_checkpoint:
+    if fresh and model.config.residual and not config.from_checkpoint:
         normalise_bands(model, next(batches(segments, batch_size=64))["input_values"])
     discriminator = None
     if config.adversarial and config.discriminator_checkpoint:

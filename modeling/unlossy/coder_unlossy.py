@@ -1,0 +1,148 @@
+"""The autoencoder: all of a frame goes through some ninety values, the envelope's and the waveform's.
+
+    audio ── STFT ── levels of cells ── encoder, narrowing ── envelope ─┬─ decoder, widening ── levels ─┐
+      └───── MDCT ── coefficients ── as the decoded levels say ─────────┴─ waveform ── coefficients ────┴─ audio
+
+As in transform codecs (CELT, https://www.rfc-editor.org/rfc/rfc6716), coefficients are coded relative to an envelope,
+and noise under the envelope stands for those that were not. Which ones are coded needs no side information: it follows
+from the envelope, which the decoder has as well. A codec makes hard decisions of that kind, which a slightly different
+envelope (rounded, or computed on another machine) would turn into garbage, and which have no gradient. Here the share
+of each coefficient is a smooth function of the levels.
+
+Letters: B batch, T frames, C mid and side.
+"""
+
+from functools import lru_cache
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from .configuration_unlossy import UnlossyConfig
+from .layers_unlossy import ConvNextBlock
+from .spectral_unlossy import cell_energy
+
+SHARPNESS = 4.0  # of the choice among candidates: one with half the energy of the strongest gets a sixteenth
+SIDE_RANK = 4.0  # a coefficient of the side is as important as the mid's at so many times its frequency
+SILENCE = 1e-11  # variance of a coefficient that counts as none: -110 dB
+# Levels [nepers of energy] with mean about 0 and deviation about 1.
+LEVEL_SCALE, LEVEL_SHIFT = 6.0, 2.2
+
+
+class Coder(nn.Module):
+    """Levels and coefficients to the embedding, and the embedding to levels and coefficients."""
+
+    def __init__(self, config: UnlossyConfig):
+        super().__init__()
+        self.config = config
+        self.values, sizes, kernel = 2 * len(config.cell_widths), config.hidden_sizes, (config.kernel_size, 1)
+
+        def levels() -> nn.ModuleList:
+            return nn.ModuleList(
+                nn.ModuleList(ConvNextBlock(size, config.expansion, kernel) for _ in range(depth))
+                for size, depth in zip(sizes, config.depths, strict=True)
+            )
+
+        self.input = nn.Linear(2 * self.values, sizes[0])
+        self.encoder_levels = levels()
+        self.narrowing = nn.ModuleList(_normalised(before, after) for before, after in pairwise(sizes))
+        self.bottleneck = _normalised(sizes[-1], config.envelope_size)
+        self.widest = nn.Linear(config.envelope_size, sizes[-1])
+        self.widening = nn.ModuleList(_normalised(after, before) for before, after in pairwise(sizes))
+        self.decoder_levels = levels()
+        self.output = _normalised(sizes[0], self.values)
+
+    def encode_envelope(self, bin_power: Tensor, frame_mask: Tensor | None) -> Tensor:
+        """Power of the STFT's bins `(B, T, F - 1, C)` to the envelope's values `(B, T, envelope_size)`."""
+        full_scale = (self.config.n_fft / 4) ** 2  # power of a full-scale sine
+        widths = self.config.cell_widths
+        level = torch.log(cell_energy(bin_power, widths) / full_scale + 1e-12)
+        unevenness = level - cell_energy(torch.log(bin_power / full_scale + 1e-12), widths)
+        features = torch.cat([level / LEVEL_SCALE + LEVEL_SHIFT, 0.7 * unevenness - 0.4], dim=3).flatten(2)
+        hidden = self.input(features.to(self.input.weight.dtype))
+        for index, blocks in enumerate(self.encoder_levels):
+            if index:
+                hidden = self.narrowing[index - 1](hidden)
+            hidden = _run(blocks, hidden, frame_mask)
+        return self.bottleneck(hidden).float()
+
+    def decode_envelope(self, envelope: Tensor, frame_mask: Tensor | None) -> Tensor:
+        """The envelope's values `(B, T, envelope_size)` to the mean power of a bin in each cell `(B, T, cells, C)`."""
+        hidden = self.widest(envelope.to(self.widest.weight.dtype))
+        for index in reversed(range(len(self.decoder_levels))):
+            hidden = _run(self.decoder_levels[index], hidden, frame_mask)
+            if index:
+                hidden = self.widening[index - 1](hidden)
+        level = LEVEL_SCALE * (self.output(hidden).float() - LEVEL_SHIFT)
+        full_scale = (self.config.n_fft / 4) ** 2
+        return full_scale * torch.exp(level.clamp(max=10.0)).unflatten(2, (-1, 2))
+
+    def encode_waveform(self, coefficients: Tensor, energy: Tensor) -> Tensor:
+        """Coefficients of the MDCT `(B, T, C, hop_length)` and decoded energy of cells to `(B, T, waveform_size)`."""
+        index = self._candidates(energy)
+        deviation, share = self._shares(energy)
+        chosen = coefficients.flatten(2)[:, :, index]
+        return (share * chosen / deviation).unflatten(2, (self.config.candidates, -1)).sum(2)
+
+    def decode_waveform(self, waveform: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
+        """The waveform's values and the decoded energy of cells to coefficients of the MDCT, and the deviation of what
+        is missing in each, both `(B, T, C, hop_length)`."""
+        index = self._candidates(energy)
+        deviation, share = self._shares(energy)
+        total = share.square().unflatten(2, (self.config.candidates, -1)).sum(2)
+        kept = share / total.repeat(1, 1, self.config.candidates)
+        values = deviation * kept * waveform.float().repeat(1, 1, self.config.candidates)
+        variance = self._variance(energy)
+        coefficients = torch.zeros_like(variance).index_copy(2, index, values)
+        missing = variance.index_copy(2, index, variance[:, :, index] * (1 - share * kept).clamp(min=0))
+        return tuple(part.unflatten(2, (2, -1)) for part in (coefficients, missing.sqrt()))  # type: ignore[return-value]
+
+    def _shares(self, energy: Tensor) -> tuple[Tensor, Tensor]:
+        """Deviation of each candidate and its share in the value that it is coded by, `(B, T, all candidates)`."""
+        variance = self._variance(energy)[:, :, self._candidates(energy)] + SILENCE
+        logits = SHARPNESS * torch.log(variance).unflatten(2, (self.config.candidates, -1))
+        return variance.sqrt(), logits.softmax(dim=2).flatten(2)
+
+    def _variance(self, energy: Tensor) -> Tensor:
+        """Mean power of a bin in each cell to the variance of the coefficients, `(B, T, C · hop_length)`."""
+        # White noise of variance 1 has the window's energy, 3/8 · n_fft, in every bin, and 1 in every coefficient.
+        variance = (energy / (0.375 * self.config.n_fft) - SILENCE).clamp(min=0)
+        return variance.transpose(2, 3).flatten(2)[:, :, _cell_of(self.config.cell_widths).to(energy.device)]
+
+    def _candidates(self, energy: Tensor) -> Tensor:
+        config = self.config
+        return _candidates(config.waveform_size, config.candidates, config.hop_length).to(energy.device)
+
+
+def _normalised(size_in: int, size_out: int) -> nn.Sequential:
+    return nn.Sequential(nn.LayerNorm(size_in), nn.Linear(size_in, size_out))
+
+
+def _run(blocks: nn.Module, hidden: Tensor, frame_mask: Tensor | None) -> Tensor:
+    hidden = hidden[:, :, None]
+    for block in blocks:  # type: ignore[attr-defined]  # a list of modules is a module
+        hidden = block(hidden, frame_mask)
+    return hidden[:, :, 0]
+
+
+@lru_cache
+def _cell_of(widths: tuple[int, ...]) -> Tensor:
+    """For each coefficient, first the mid's, then the side's, the cell that it lies in: `(2 · hop_length,)`."""
+    of_mid = torch.arange(len(widths)).repeat_interleave(torch.tensor(widths) // 2)
+    return torch.cat([of_mid, of_mid + len(widths)])
+
+
+@lru_cache
+def _candidates(size: int, candidates: int, hop_length: int) -> Tensor:
+    """Indices of the coefficients that share each of `size` values: `(candidates · size,)`, candidate by candidate.
+
+    The first candidates are the coefficients that mostly matter most. Of the others, the most important ones share
+    their value with the least important of the first, which can be spared.
+    """
+    frequency = torch.arange(hop_length, dtype=torch.float64)
+    order = torch.cat([frequency, SIDE_RANK * (frequency + 0.5)]).argsort(stable=True)
+    rows = order[: candidates * size].view(candidates, size)
+    return torch.cat([rows[:1], rows[1:].flip(1)]).flatten()
+
+
+__all__ = ["Coder"]
