@@ -139,7 +139,7 @@ def test_cancelling_frees_the_page(open_page: Callable[..., Any], tmp_path: Path
 def test_degraded_and_restored_are_measured(open_page: Callable[..., Any]) -> None:
     page = open_page()
     page.get_by_role("tab", name="Degrade and restore").click()
-    page.get_by_role("button", name="Try the example").last.click()
+    page.get_by_role("button", name="Try the example").nth(1).click()
     page.get_by_role("button", name="Degrade and restore").click()
     page.locator(".player .play:visible").wait_for()
     page.get_by_text("Against the original").locator("visible=true").wait_for()
@@ -163,3 +163,17 @@ def test_it_fits_the_window(open_page: Callable[..., Any], tmp_path: Path, width
     page.get_by_text("Blind test").first.click()
     page.screenshot(path=tmp_path / f"{width}-{scheme}.png", full_page=True)  # to be looked at, in pytest's folder
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_clip_goes_through_the_bottleneck_and_back(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    page = open_page()
+    page.get_by_role("tab", name="Autoencoder").click()
+    page.get_by_role("button", name="Try the example").last.click()
+    page.get_by_role("button", name="Encode and decode").click()
+    page.locator(".player .play:visible").wait_for()
+    page.locator("img[src*=embedding]").wait_for()
+    page.get_by_text("Against the original").locator("visible=true").wait_for()
+    (kbps, visqol), *_ = re.findall(r"Decoded, (\d+) kbps\s+([\d.]+)", page.locator("body").inner_text())
+    assert 20 < int(kbps) < 64
+    assert float(visqol) > 3
+    page.screenshot(path=tmp_path / "autoencoder.png", full_page=True)

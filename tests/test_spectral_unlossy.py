@@ -8,7 +8,9 @@ import torch
 from unlossy.spectral_unlossy import (
     cell_energy,
     from_mid_side,
+    imdct,
     istft,
+    mdct,
     num_frames,
     position_noise,
     power,
@@ -30,6 +32,27 @@ def test_istft_undoes_stft(samples: int, channels: int) -> None:
     spectrum = stft(audio, N_FFT, HOP)
     assert spectrum.shape == (3, num_frames(samples, HOP), N_FFT // 2 + 1, channels)
     torch.testing.assert_close(istft(spectrum, samples, N_FFT, HOP), audio, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("samples", [1, 511, 512, 513, 2048, 12_345])
+def test_imdct_undoes_mdct(samples: int) -> None:
+    audio = torch.randn(3, 2, samples, generator=torch.Generator().manual_seed(0))
+    coefficients = mdct(audio, HOP)
+    assert coefficients.shape == (3, num_frames(samples, HOP), 2, HOP)
+    torch.testing.assert_close(imdct(coefficients, samples), audio, atol=1e-5, rtol=0)
+
+
+def test_mdct_keeps_the_energy_and_finds_the_frequency() -> None:
+    tone = torch.cos(2 * torch.pi * 100.5 / (2 * HOP) * torch.arange(20_000))[None, None]
+    coefficients = mdct(tone, HOP)
+    torch.testing.assert_close(coefficients.square().sum(), tone.square().sum(), rtol=1e-4, atol=0)
+    assert coefficients.square().sum(dim=(0, 1, 2)).argmax() == 100
+
+
+def test_mdct_has_all_its_bits_under_autocast() -> None:
+    audio = torch.randn(1, 2, 5000, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(imdct(mdct(audio, HOP), 5000), audio, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("channels", [1, 2])

@@ -76,13 +76,15 @@ def mdct(audio: Tensor, hop_length: int) -> Tensor:
     frames = num_frames(audio.shape[2], hop_length)
     padded = torch.nn.functional.pad(audio, (hop_length, frames * hop_length - audio.shape[2]))
     windows = padded.unfold(2, 2 * hop_length, hop_length)  # (B, C, T, 2 · hop)
-    return (windows @ _mdct_basis(hop_length).to(audio.device)).transpose(1, 2)
+    with torch.autocast(audio.device.type, enabled=False):  # samples need all their bits
+        return (windows @ _mdct_basis(hop_length).to(audio.device)).transpose(1, 2)
 
 
 def imdct(coefficients: Tensor, samples: int) -> Tensor:
     """The inverse of [`mdct`]: `(B, T, C, hop_length)` to `(B, C, samples)`."""
     hop_length = coefficients.shape[3]
-    windows = coefficients.transpose(1, 2) @ _mdct_basis(hop_length).to(coefficients.device).T
+    with torch.autocast(coefficients.device.type, enabled=False):
+        windows = coefficients.transpose(1, 2) @ _mdct_basis(hop_length).to(coefficients.device).T
     first, second = windows.split(hop_length, dim=3)
     return (second[:, :, :-1] + first[:, :, 1:]).flatten(2)[:, :, :samples]
 

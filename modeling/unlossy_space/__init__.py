@@ -3,6 +3,7 @@
     page          what stands where, and how it is served
     restoring     the tab "Restore"
     degrading     the tab "Degrade and restore"
+    coding        the tab "Autoencoder"
     player        one player for several versions of a clip, with a blind test (player.html, player.css, player.js)
     figures       spectrograms and long-term spectra
     clips         uploads: what may come in, and how it is listened to

@@ -33,6 +33,7 @@ QUEUE: dict[str, Any] = {"concurrency_id": "work", "concurrency_limit": 2}
 _THREADS = ThreadPoolExecutor(QUEUE["concurrency_limit"])
 
 _model: "Future[UnlossyModel] | None" = None
+_autoencoder: "Future[UnlossyModel] | None" = None
 
 
 class StoppedError(Exception):
@@ -54,11 +55,12 @@ def explained(*paths: Path) -> Iterator[None]:
 
 
 def load(name: str | None = None) -> None:
-    """Start loading the checkpoint: the one in the package, or a Hub id or folder.
+    """Start loading the checkpoint: the one in the package, or a Hub id or folder; and after it the package's
+    autoencoder.
 
     On ZeroGPU it waits until that is done, because only what is loaded before the first call is moved to the GPU.
     """
-    global _model
+    global _model, _autoencoder
 
     def load_it() -> "UnlossyModel":
         from unlossy import load_model
@@ -66,9 +68,28 @@ def load(name: str | None = None) -> None:
         silence_transformers()
         return load_model(name)
 
+    def load_autoencoder() -> "UnlossyModel":
+        from unlossy import load_autoencoder
+
+        return load_autoencoder(device="cpu")  # where it is fast, and where there is no queue for a GPU
+
     executor = ThreadPoolExecutor(1)
     _model = executor.submit(load_it)
+    if has_autoencoder():
+        _autoencoder = executor.submit(load_autoencoder)
     executor.shutdown(wait=is_zero_gpu())
+
+
+def has_autoencoder() -> bool:
+    """Whether there is one in the package."""
+    return (_checkpoints() / "unlossy-44khz-autoencoder").is_dir()
+
+
+def autoencoder() -> "UnlossyModel":
+    """The package's autoencoder, once it is loaded."""
+    if _autoencoder is None:
+        raise RuntimeError("call load() first")
+    return _autoencoder.result()
 
 
 def is_zero_gpu() -> bool:
@@ -130,11 +151,16 @@ def _give_memory_back() -> None:
 
 def shipped_revision() -> str:
     """The beginning of the SHA-256 of the weights in the package."""
+    weights = _checkpoints() / "unlossy-44khz" / "model.safetensors"
+    return f"unlossy-44khz {hashlib.sha256(weights.read_bytes()).hexdigest()[:8]}"
+
+
+def _checkpoints() -> Path:
+    """Folder of the checkpoints in the package."""
     spec = importlib.util.find_spec("unlossy")  # where it lies, without importing it
     if spec is None or spec.origin is None:
         raise RuntimeError("the package unlossy is not installed")
-    weights = Path(spec.origin).parent / "checkpoints" / "unlossy-44khz" / "model.safetensors"
-    return f"unlossy-44khz {hashlib.sha256(weights.read_bytes()).hexdigest()[:8]}"
+    return Path(spec.origin).parent / "checkpoints"
 
 
 def connect_cancel(button: gr.Button, sessions: Sessions, events: list[Any]) -> None:

@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure  # without pyplot: no state, no window, PNG by Agg
 
 from unlossy_space.clips import LISTENING_RATE
+
+if TYPE_CHECKING:
+    from unlossy import Embedding
 
 N_FFT, HOP_LENGTH = 2048, 512  # [samples]
 COLUMNS = 700  # at most, of a picture
@@ -47,6 +51,18 @@ def draw(before: np.ndarray, after: np.ndarray, folder: Path) -> tuple[str, str]
     _save(draw_spectrograms(power, seconds), paths[0])
     _save(draw_spectra(power), paths[1])
     return str(paths[0]), str(paths[1])
+
+
+def draw_embedding(embedding: "Embedding", folder: Path) -> str:
+    """Draw an embedding over time, and return the picture's path."""
+    from unlossy_training.plots import show_embedding
+
+    figure = Figure(figsize=(11, 4))
+    figure.subplots_adjust(left=0.06, right=1.0, bottom=0.13, top=0.97)
+    show_embedding(figure, embedding)
+    path = folder / "embedding.png"
+    _save(figure, path)
+    return str(path)
 
 
 def draw_spectrograms(power: Mapping[str, np.ndarray], seconds: float) -> Figure:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from unlossy_space import EXAMPLES, clips, degrading, engine, restoring
+from unlossy_space import EXAMPLES, clips, coding, degrading, engine, restoring
 from unlossy_space.sessions import Sessions
 
 MODEL_CARD = "https://huggingface.co/unlossy/unlossy-44khz"
@@ -30,6 +30,9 @@ def build(sessions: Sessions, model: str | None) -> gr.Blocks:
             restoring.build(sessions, EXAMPLES / "canon_64kbps.mp3")
         with gr.Tab("Degrade and restore"):
             degrading.build(sessions, EXAMPLES / "canon.flac")
+        if engine.has_autoencoder():
+            with gr.Tab("Autoencoder"):
+                coding.build(sessions, EXAMPLES / "canon.flac")
         gr.Markdown(
             f"At most {clips.MAX_SECONDS / 60:.0f} minutes and {clips.MAX_BYTES / 1e6:.0f} MB; for more there is "
             "`unlossy restore`. Files are removed when the page is closed, and sent nowhere else.  \n"

@@ -16,6 +16,7 @@ from unlossy.modeling_unlossy import UnlossyOutput
 
 from .adversarial import deception_loss, detail_alone, discriminator_loss, feature_matching_loss
 from .discriminators import SpectralDiscriminators
+from .equalising import equalise
 from .fit_config import FitConfig
 from .hub_files import find_file
 from .segments import Segments, StreamedSegments, batches
@@ -30,7 +31,8 @@ class NotFiniteError(FloatingPointError):
 
 
 class DetailAlone(nn.Module):
-    """A restorer of which the detail predictor alone learns; calls give its loss."""
+    """A restorer of which the detail predictor alone learns, from pairs that went through random equalisers; calls give
+    its loss."""
 
     def __init__(self, model: UnlossyModel):
         super().__init__()
@@ -38,6 +40,8 @@ class DetailAlone(nn.Module):
         model.detail_head.requires_grad_(True)
 
     def forward(self, input_values: Tensor, labels: Tensor, detail: float) -> UnlossyOutput:
+        if self.training:
+            input_values, labels = equalise(torch.stack([input_values, labels]), self.model.config.sampling_rate)
         return self.model.detail_loss(input_values, labels)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # without pyplot: no state, no window, PNG by Agg
 
 from unlossy import Embedding
@@ -91,12 +92,18 @@ def plot_rates(path: Path, summary: Sequence[dict[str, Any]]) -> None:
 
 
 def plot_embedding(path: Path, title: str, embedding: Embedding) -> None:
+    """Write what [`show_embedding`] draws."""
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    show_embedding(figure, embedding).set_title(title)
+    figure.savefig(path, dpi=100)
+
+
+def show_embedding(figure: Figure, embedding: Embedding) -> Axes:
     """The values of the first channels over time, each dimension by its own deviation; those that vary together are
     neighbours, as far as the order of their first principal component tells."""
     values = embedding.values[0]
     scaled = (values - values.mean(axis=0)) / np.maximum(values.std(axis=0), 1e-9)
     order = np.argsort(np.linalg.eigh(scaled.T @ scaled)[1][:, -1])
-    figure = Figure(figsize=(11, 5), layout="constrained")
     panel = figure.subplots()
     image = panel.imshow(
         scaled[:, order].T,
@@ -108,9 +115,9 @@ def plot_embedding(path: Path, title: str, embedding: Embedding) -> None:
         vmax=3,
         cmap="RdBu",
     )
-    panel.set(title=title, xlabel="s", ylabel="dimension")
+    panel.set(xlabel="s", ylabel="dimension")
     figure.colorbar(image, ax=panel, label="deviations")
-    figure.savefig(path, dpi=100)
+    return panel
 
 
 def plot_spectrograms(
