@@ -125,6 +125,18 @@ def test_detail_has_the_power_that_is_missing():
     assert 10 * torch.log10(places.max() / places.min()).item() < 1
 
 
+def test_detail_does_not_begin_before_an_attack():
+    model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=0.0))
+    predict_deficit(model, 10)
+    attack = 20 * 2048 + 700
+    audio = 0.1 * torch.randn(1, 2, 40 * 2048, generator=torch.Generator().manual_seed(0))
+    audio[..., :attack] *= 1e-3
+    with torch.no_grad():
+        added = model(audio).audio_values - audio
+    before, after = (added[..., part].square().mean() for part in (slice(attack - 882, attack - 60), slice(attack, -1)))
+    assert 10 * torch.log10(before / after).item() < -20
+
+
 def test_what_drowns_in_noise_is_turned_down():
     model = UnlossyModel(UnlossyConfig(**TINY)).eval()
     for linear in model.noise_head.linears:

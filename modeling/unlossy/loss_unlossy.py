@@ -151,11 +151,13 @@ def coding_terms(
 def _dissimilarity(
     wanted: Tensor, given: Tensor, valid: Tensor, cell_widths: tuple[int, ...], n_fft: int, sampling_rate: int
 ) -> Tensor:
-    levels = [auditory_levels(cells * valid, cell_widths, n_fft, sampling_rate) for cells in (wanted, given)]
+    with torch.autocast(given.device.type, enabled=False):  # differences of squares need all their bits
+        levels = [auditory_levels(cells * valid, cell_widths, n_fft, sampling_rate) for cells in (wanted, given)]
+        similar = similarity(*levels)
     kept = valid[:, ::STEP, :, 0].transpose(1, 2)  # (B, 1, frames)
     # The last frame is compared together with the one after, which is there or not as padding has it.
     kept = kept * torch.nn.functional.pad(kept[:, :, 1:], (0, 1))
-    different = (1 - similarity(*levels)).mean(dim=2) * kept  # (B, mid and side, frames)
+    different = (1 - similar).mean(dim=2) * kept  # (B, mid and side, frames)
     of_each = different.sum(dim=2) / kept.sum(dim=2).clamp(min=1)
     return (of_each * torch.tensor([1.0, SIDE_WEIGHT], device=given.device)).mean()
 

@@ -27,6 +27,8 @@ from .spectral_unlossy import (
     steady_phase,
     stft,
     to_mid_side,
+    treble_envelope,
+    windowed_power,
 )
 
 # A cell counts as empty this far below the slope down from the cells under it, or below the loudest cell of its frame
@@ -208,7 +210,7 @@ class UnlossyModel(UnlossyPreTrainedModel):
         if self.config.skip_connections:
             _, skips = self.encoder(self._bands(spectrum), frame_mask)
         faithful, missing = self._correct(embeddings, spectrum, skips, frame_mask)
-        bins = self._add_detail(faithful, missing, detail, offset)
+        bins = self._add_detail(faithful, missing, detail, offset, input_values)
         audio = self._audio(bins, spectrum, input_values.shape[2], channels, padding_mask)
         return UnlossyDecoderOutput(audio_values=audio)
 
@@ -259,7 +261,7 @@ class UnlossyModel(UnlossyPreTrainedModel):
         frame_mask = self._frame_mask(padding_mask)
         embeddings, skips = self.encoder(self._bands(spectrum), frame_mask)
         faithful, missing = self._correct(embeddings, spectrum, skips, frame_mask)
-        bins = self._add_detail(faithful, missing, detail, offset)
+        bins = self._add_detail(faithful, missing, detail, offset, input_values)
         audio = self._audio(bins, spectrum, samples, channels, padding_mask)
         loss, terms, faithful_audio = None, None, None
         if labels is not None:
@@ -420,20 +422,25 @@ class UnlossyModel(UnlossyPreTrainedModel):
         inaudible = INAUDIBLE * energy.amax(dim=(2, 3), keepdim=True)
         return torch.maximum(torch.maximum(energy, EMPTY * sloping_base(energy, self.config.cell_widths)), inaudible)
 
-    def _add_detail(self, faithful: Tensor, missing: _Missing, detail: float, offset: int) -> Tensor:
-        """Faithful bins, and noise that makes up for what is missing: complex `(B, T, F - 1, 2)`."""
+    def _add_detail(self, faithful: Tensor, missing: _Missing, detail: float, offset: int, audio: Tensor) -> Tensor:
+        """Faithful bins, and noise that makes up for what is missing: complex `(B, T, F - 1, 2)`. Within a frame the
+        noise is as loud as the treble of `audio`, the input: it must not begin before an attack."""
         if detail == 0:
             return faithful
         n_fft, hop_length, frames = self.config.n_fft, self.config.hop_length, faithful.shape[1]
-        bins = stft(self._noise(offset, frames), n_fft, hop_length)[:, :frames, :-1]
+        shape = treble_envelope(to_mid_side(audio.float()))
+        noise = self._noise(offset, frames)
+        noise = noise * nn.functional.pad(shape, (0, noise.shape[2] - shape.shape[2]))
+        bins = stft(noise, n_fft, hop_length)[:, :frames, :-1]
         bins = bins * steady_phase(frames, bins.shape[2], bins.device)
+        # White noise of variance 1 has the window's energy, 3/8 · n_fft, in every bin.
+        loudness = windowed_power(shape, n_fft, hop_length)[:, :, None].clamp(min=1e-12)
+        bins = bins / (0.375 * n_fft * loudness).sqrt()
         # Treble that the original never had costs more than treble that stays away: small deficits are not trusted.
         doubt = self.config.detail_threshold * math.log(10) / 10
         added = missing.present * torch.expm1((missing.deficit - doubt).clamp(0, MAX_DEFICIT))
-        # White noise of variance 1 has the window's energy, 3/8 · n_fft, in every bin.
-        scale = detail / (0.375 * n_fft) ** 0.5
         # The square root of the power, but with a finite gradient at zero.
-        amplitude = added * torch.rsqrt(added + 1e-12) * scale
+        amplitude = added * torch.rsqrt(added + 1e-12) * detail
         return faithful + bins * spread_cells(amplitude, self.config.cell_widths)
 
     def detail_loss(self, input_values: Tensor, labels: Tensor) -> UnlossyOutput:

@@ -10,6 +10,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+# Of `treble_envelope`: its grid [samples], two windows [points], 1.1 and 47 ms, and the share of the mean over the longer
+# one that there is at least [power ratio].
+GRID, SHORT, LONG, LEAST_PART = 16, 3, 129, 0.01
+
 Count = TypeVar("Count", int, Tensor)
 
 
@@ -161,6 +165,31 @@ def position_noise(start: int, samples: int, channels: int, seed: int, device: t
     x = (x ^ _shift_right(x, 27)) * -0x6B2FB644ECCEEE15
     x = x ^ _shift_right(x, 31)
     return (_shift_right(x, 40).float() / 2**23 - 1) * math.sqrt(3)
+
+
+def treble_envelope(audio: Tensor) -> Tensor:
+    """How loud the highest frequencies that there are, are from one millisecond to the next, relative to the 50 ms
+    around: `(B, C, N)` to the same shape.
+
+    Taken twice, the difference of neighbouring samples weights frequencies by their square.
+    """
+    samples = audio.shape[2]
+    treble = torch.nn.functional.pad(audio, (2, 0)).diff(n=2, dim=2)
+    pool = torch.nn.functional.avg_pool1d
+    energy = pool(torch.nn.functional.pad(treble.square(), (0, -samples % GRID)), GRID)
+    short = pool(pool(energy, SHORT, 1, SHORT // 2), SHORT, 1, SHORT // 2)
+    envelope = torch.sqrt(short + LEAST_PART * pool(energy, LONG, 1, LONG // 2) + 1e-12)
+    return torch.nn.functional.interpolate(envelope, scale_factor=GRID, mode="linear")[:, :, :samples]
+
+
+def windowed_power(audio: Tensor, n_fft: int, hop_length: int) -> Tensor:
+    """Mean square under each of [`stft`]'s windows: `(B, C, N)` to `(B, T, C)`."""
+    batch, channels, samples = audio.shape
+    frames = num_frames(samples, hop_length)
+    squares = torch.nn.functional.pad(audio.square(), (n_fft // 2, frames * hop_length + n_fft // 2 - samples))
+    window = torch.hann_window(n_fft, dtype=audio.dtype, device=audio.device).square()
+    flat = torch.nn.functional.conv1d(squares.reshape(-1, 1, squares.shape[2]), window[None, None], stride=hop_length)
+    return flat.view(batch, channels, -1)[:, :, :frames].transpose(1, 2) / window.sum()
 
 
 def _shift_right(x: Tensor, bits: int) -> Tensor:
