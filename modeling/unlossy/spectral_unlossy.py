@@ -10,8 +10,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-# Of `treble_envelope`: its grid [samples], two windows [points], 1.1 and 47 ms, and the share of the mean over the longer
-# one that there is at least [power ratio].
+# Of `treble_envelope`: its grid [samples], two windows [points], 1.1 and 47 ms, and the share of the mean over the
+# longer one that there is at least [power ratio].
 GRID, SHORT, LONG, LEAST_PART = 16, 3, 129, 0.01
 
 Count = TypeVar("Count", int, Tensor)
