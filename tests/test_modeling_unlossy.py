@@ -113,7 +113,7 @@ def test_detail_adds_and_can_be_turned_off(lively_model):
 
 
 def test_detail_has_the_power_that_is_missing():
-    model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=0.0))
+    model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=0.0, kept_threshold=0.0))
     predict_deficit(model, 10)
     audio = 0.01 * torch.randn(1, 2, 80 * 2048, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -126,7 +126,7 @@ def test_detail_has_the_power_that_is_missing():
 
 
 def test_detail_does_not_begin_before_an_attack():
-    model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=0.0))
+    model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=0.0, kept_threshold=0.0))
     predict_deficit(model, 10)
     attack = 20 * 2048 + 700
     audio = 0.1 * torch.randn(1, 2, 40 * 2048, generator=torch.Generator().manual_seed(0))
@@ -153,11 +153,23 @@ def test_what_drowns_in_noise_is_turned_down():
     assert gain["quiet"] < 0.2
 
 
-def test_small_deficits_are_not_trusted():
-    model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=6.0))
-    predict_deficit(model, 5)
-    audio = music(20_000)
-    assert snr(audio, model(audio).audio_values) > 90
+@pytest.mark.parametrize(("decibels", "added"), [(5, False), (15, True)])
+def test_small_deficits_are_not_trusted_where_the_codec_kept_something(decibels, added):
+    model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=0.0, kept_threshold=10.0))
+    predict_deficit(model, decibels)
+    audio = 0.01 * torch.randn(1, 2, 20_000, generator=torch.Generator().manual_seed(0))
+    assert (snr(audio, model(audio).audio_values) < 20) == added
+
+
+@pytest.mark.parametrize(("decibels", "added"), [(5, False), (15, True)])
+def test_small_deficits_are_not_trusted_where_there_is_nothing_either(decibels, added):
+    model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=10.0, kept_threshold=99.0))
+    predict_deficit(model, decibels)
+    time = torch.arange(20_000) / RATE
+    audio = 0.1 * torch.sin(2 * math.pi * 3000 * time).expand(1, 2, -1)
+    difference = torch.fft.rfft((model(audio).audio_values - audio)[0, 0, 2000:-2000])
+    treble = difference[len(difference) // 2 :].abs().square().mean().item()
+    assert (treble > 1e-4) == added
 
 
 def test_block_must_start_on_the_grid(lively_model):

@@ -74,9 +74,11 @@ class UnlossyConfig(PreTrainedConfig):
         detail_size (`int`, defaults to 256): channels of a restorer's detail predictor.
         detail_kernel_size (`int`, defaults to 7): of its convolutions over time [frames], odd.
         detail_dilations (`tuple[int, ...]`): dilation of each of its blocks.
-        detail_threshold (`float`, defaults to 6.0): of a restorer, how much of a predicted energy deficit is doubted
-            [dB]; detail makes up for what is beyond it. Of an autoencoder, how much quieter than what is missing the
-            detail is [dB]. A calibration of the checkpoint: lower is brighter, higher more careful.
+        detail_threshold (`float`, defaults to 4.0): of a restorer, how much of a predicted energy deficit is doubted
+            where the input has next to nothing [dB]; detail makes up for what is beyond it. Of an autoencoder, how much
+            quieter than what is missing the detail is [dB]. A calibration of the checkpoint: lower is brighter, higher
+            more careful.
+        kept_threshold (`float`, defaults to 12.0): of a restorer, the same where the codec kept something [dB].
 
     Raises:
         ValueError: for a misspelt field.
@@ -104,7 +106,8 @@ class UnlossyConfig(PreTrainedConfig):
     detail_size: int = 256
     detail_kernel_size: int = 7
     detail_dilations: list[int] | tuple[int, ...] = (1, 1, 2, 1, 2, 1)
-    detail_threshold: float | int = 6.0
+    detail_threshold: float | int = 4.0
+    kept_threshold: float | int = 12.0
 
     def __post_init__(self, **kwargs: Any) -> None:
         unknown = sorted(key for key in kwargs if not key.startswith("_") and key not in _FOREIGN_KEYS)

@@ -32,8 +32,8 @@ from .spectral_unlossy import (
 )
 
 # A cell counts as empty this far below the slope down from the cells under it, or below the loudest cell of its frame
-# [power ratios]; a deficit is counted from there.
-EMPTY = 10**-3
+# [power ratios]; a deficit is counted from there. Not so far below the slope, it counts as kept by the codec.
+EMPTY, KEPT = 10**-3, 10**-1.5
 INAUDIBLE = 10**-7.5
 LEAST_SIGNAL = 0.1  # of a cell's energy: what an empty bin counts as, so that its gain is no matter of chance
 MAX_DEFICIT = 14.0  # [nepers of energy]: 61 dB
@@ -436,12 +436,18 @@ class UnlossyModel(UnlossyPreTrainedModel):
         # White noise of variance 1 has the window's energy, 3/8 · n_fft, in every bin.
         loudness = windowed_power(shape, n_fft, hop_length)[:, :, None].clamp(min=1e-12)
         bins = bins / (0.375 * n_fft * loudness).sqrt()
-        # Treble that the original never had costs more than treble that stays away: small deficits are not trusted.
-        doubt = self.config.detail_threshold * math.log(10) / 10
-        added = missing.present * torch.expm1((missing.deficit - doubt).clamp(0, MAX_DEFICIT))
+        added = missing.present * torch.expm1((missing.deficit - self._doubt(missing.energy)).clamp(0, MAX_DEFICIT))
         # The square root of the power, but with a finite gradient at zero.
         amplitude = added * torch.rsqrt(added + 1e-12) * detail
         return faithful + bins * spread_cells(amplitude, self.config.cell_widths)
+
+    def _doubt(self, energy: Tensor) -> Tensor:
+        """How much of a deficit is not trusted, for each cell [nepers of energy]. Treble that the original never had
+        costs more than treble that stays away; and where the codec kept something, noise harms it."""
+        above = torch.log((energy + 1e-12) / (EMPTY * sloping_base(energy, self.config.cell_widths) + 1e-12))
+        kept = (above / math.log(KEPT / EMPTY)).clamp(0, 1)
+        low, high = self.config.detail_threshold, self.config.kept_threshold
+        return (low + (high - low) * kept) * math.log(10) / 10
 
     def detail_loss(self, input_values: Tensor, labels: Tensor) -> UnlossyOutput:
         """`loss` and `loss_terms` of a restorer's detail alone, without the trunk: many times faster than `forward`.
