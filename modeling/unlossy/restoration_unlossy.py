@@ -184,12 +184,13 @@ class _Correction:
     """The stage that adds to the audio what the network changes, and guards the peaks."""
 
     def __init__(self, model: UnlossyModel, rate: int, channels: int, detail: float, block_seconds: float, clips: bool):
-        self.model, self.groups, self.detail, self.clips = model, CHANNEL_GROUPS[channels], detail, clips
+        self.clips = clips
         model_rate = model.config.sampling_rate
         reach, size = model_blocks(model.config, block_seconds)
         self.change: list[Stage] = [
             Resampler(rate, model_rate, channels),
-            Overlapping(self._change, reach, size),
+            # Not a method: in a cycle of references, the audio would stay in memory until the collector comes by.
+            Overlapping(functools.partial(_change, model=model, detail=detail), reach, size),
             Resampler(model_rate, rate, channels),
         ]
         self.guard = PeakGuard(rate)
@@ -208,17 +209,18 @@ class _Correction:
         limit = None if self.clips else np.maximum(np.abs(original).max(axis=0, keepdims=True), 1)
         return self.guard.process(original + change, last, limit)
 
-    @torch.inference_mode()
-    def _change(self, block: np.ndarray, position: int) -> np.ndarray:
-        """What the network changes in `(channels, samples)` that start at `position` of the whole."""
-        change = np.empty_like(block)
-        for group in self.groups:
-            degraded = torch.from_numpy(block[group])[None].to(self.model.device)
-            restored = self.model(degraded, detail=self.detail, offset=position).audio_values
-            change[group] = (restored - degraded)[0].cpu().numpy()
-        if not np.isfinite(change).all():
-            raise ValueError(f"the samples reach {np.abs(block).max():g} times full scale, too much for the network")
-        return change
+
+@torch.inference_mode()
+def _change(block: np.ndarray, position: int, model: UnlossyModel, detail: float) -> np.ndarray:
+    """What the network changes in `(channels, samples)` that start at `position` of the whole."""
+    change = np.empty_like(block)
+    for group in CHANNEL_GROUPS[len(block)]:
+        degraded = torch.from_numpy(block[group])[None].to(model.device)
+        restored = model(degraded, detail=detail, offset=position).audio_values
+        change[group] = (restored - degraded)[0].cpu().numpy()
+    if not np.isfinite(change).all():
+        raise ValueError(f"the samples reach {np.abs(block).max():g} times full scale, too much for the network")
+    return change
 
 
 __all__ = ["SHIPPED_MODEL", "ModelNotFoundError", "Restored", "load_model", "restore"]
