@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from unlossy import UnlossyModel, compression, decode, encode, load_autoencoder
+from unlossy import UnlossyModel, decode, encode, load_autoencoder
 from unlossy.audio_unlossy import AudioReader
-from unlossy.embedding import Embedding, EmbeddingError
-from unlossy.restoration_unlossy import ModelNotFoundError
+from unlossy.embedding import BITS, Embedding, EmbeddingError, from_bytes, to_bytes
 
 RATE = 44_100
+EXAMPLE = Path(__file__).parents[1] / "space" / "examples" / "canon.flac"
 
 
 def music(samples: int, channels: int = 2) -> np.ndarray:
@@ -98,10 +98,20 @@ def test_a_restorer_is_refused(lively_model: UnlossyModel, tiny_model: Path) -> 
         load_autoencoder(tiny_model)
 
 
-def test_without_a_shipped_autoencoder_a_model_must_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(compression, "SHIPPED_AUTOENCODER", str(tmp_path / "none"))
-    with pytest.raises(ModelNotFoundError, match="name one with --model"):
-        load_autoencoder()
+def test_the_shipped_autoencoder_rebuilds_what_it_knows_at_eleven_to_one() -> None:
+    model = load_autoencoder()
+    assert model.config.compression_ratio >= 11
+    with AudioReader(EXAMPLE) as reader:
+        audio = np.concatenate(list(reader.blocks(RATE)), axis=1)
+    embedding = encode(audio, model, sampling_rate=RATE)
+    assert embedding.values.size * 11 <= 1.01 * audio.size
+    errors = {}
+    for bits in BITS:
+        decoded = np.asarray(decode(from_bytes(to_bytes(embedding, bits)), model, detail=0.0).audio)
+        errors[bits] = 10 * np.log10(np.square(audio).sum() / np.square(audio - decoded).sum())
+    assert errors[32] > 10
+    assert errors[8] > errors[32] - 0.3
+    assert errors[4] > errors[32] - 4
 
 
 def test_audio_beyond_reason_is_refused(autoencoder: UnlossyModel) -> None:

@@ -20,7 +20,7 @@ from .audio_unlossy import Resampler
 from .audio_writing_unlossy import AudioWriter
 from .embedding import Embedding, EmbeddingError, weights_fingerprint
 from .modeling_unlossy import UnlossyModel
-from .restoration_unlossy import ModelNotFoundError, Restored, load_model
+from .restoration_unlossy import Restored, load_model
 from .spectral_unlossy import num_frames
 from .streaming_unlossy import (
     CHANNEL_GROUPS,
@@ -42,14 +42,9 @@ def load_autoencoder(model: str | os.PathLike[str] | None = None, device: str = 
         device: see [`unlossy.load_model`].
 
     Raises:
-        ModelNotFoundError: no such model, none in the package, or not an Unlossy model.
+        ModelNotFoundError: no such model, or not an Unlossy model.
         ValueError: a restorer, or no such device.
     """
-    if model is None and not Path(SHIPPED_AUTOENCODER).is_dir():
-        raise ModelNotFoundError(
-            "this version of unlossy comes without an autoencoder: name one with --model (a folder that `unlossy-train "
-            "fit training/configs/unlossy-44khz-autoencoder.yaml` made, or a Hub id)"
-        )
     loaded = load_model(SHIPPED_AUTOENCODER if model is None else model, device)
     _check_autoencoder(loaded)
     return loaded

@@ -75,14 +75,8 @@ def load(name: str | None = None) -> None:
 
     executor = ThreadPoolExecutor(1)
     _model = executor.submit(load_it)
-    if has_autoencoder():
-        _autoencoder = executor.submit(load_autoencoder)
+    _autoencoder = executor.submit(load_autoencoder)
     executor.shutdown(wait=is_zero_gpu())
-
-
-def has_autoencoder() -> bool:
-    """Whether there is one in the package."""
-    return (_checkpoints() / "unlossy-44khz-autoencoder").is_dir()
 
 
 def autoencoder() -> "UnlossyModel":
@@ -151,16 +145,11 @@ def _give_memory_back() -> None:
 
 def shipped_revision() -> str:
     """The beginning of the SHA-256 of the weights in the package."""
-    weights = _checkpoints() / "unlossy-44khz" / "model.safetensors"
-    return f"unlossy-44khz {hashlib.sha256(weights.read_bytes()).hexdigest()[:8]}"
-
-
-def _checkpoints() -> Path:
-    """Folder of the checkpoints in the package."""
     spec = importlib.util.find_spec("unlossy")  # where it lies, without importing it
     if spec is None or spec.origin is None:
         raise RuntimeError("the package unlossy is not installed")
-    return Path(spec.origin).parent / "checkpoints"
+    weights = Path(spec.origin).parent / "checkpoints" / "unlossy-44khz" / "model.safetensors"
+    return f"unlossy-44khz {hashlib.sha256(weights.read_bytes()).hexdigest()[:8]}"
 
 
 def connect_cancel(button: gr.Button, sessions: Sessions, events: list[Any]) -> None:

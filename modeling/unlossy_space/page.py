@@ -30,9 +30,8 @@ def build(sessions: Sessions, model: str | None) -> gr.Blocks:
             restoring.build(sessions, EXAMPLES / "canon_64kbps.mp3")
         with gr.Tab("Degrade and restore"):
             degrading.build(sessions, EXAMPLES / "canon.flac")
-        if engine.has_autoencoder():
-            with gr.Tab("Autoencoder"):
-                coding.build(sessions, EXAMPLES / "canon.flac")
+        with gr.Tab("Autoencoder"):
+            coding.build(sessions, EXAMPLES / "canon.flac")
         gr.Markdown(
             f"At most {clips.MAX_SECONDS / 60:.0f} minutes and {clips.MAX_BYTES / 1e6:.0f} MB; for more there is "
             "`unlossy restore`. Files are removed when the page is closed, and sent nowhere else.  \n"

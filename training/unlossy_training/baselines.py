@@ -4,7 +4,6 @@ what an autoencoder is compared with: the best linear one.
 All work on mid and side, so that the treble sits where it should in the stereo image and in a mono downmix.
 """
 
-import functools
 import math
 from collections.abc import Iterable
 
@@ -15,7 +14,9 @@ from torch import Tensor
 from unlossy.spectral_unlossy import (
     cell_energy,
     from_mid_side,
+    imdct,
     istft,
+    mdct,
     position_noise,
     power,
     spread_cells,
@@ -103,27 +104,14 @@ def linear_encode(audio: np.ndarray, basis: np.ndarray) -> np.ndarray:
 def linear_decode(values: np.ndarray, basis: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The inverse of [`linear_encode`], as far as there is one: to audio of `shape` `(channels, samples)`."""
     channels, samples = shape
-    coefficients = (values[0] @ basis.T).reshape(-1, 2, HOP_LENGTH)
-    halves = (coefficients @ _mdct_window().T).reshape(-1, 2, 2, HOP_LENGTH)  # (frames, mid and side, halves, hop)
-    mid_side = (halves[1:, :, 0] + halves[:-1, :, 1]).transpose(1, 0, 2).reshape(2, -1)[:, :samples]
-    return from_mid_side(torch.from_numpy(np.ascontiguousarray(mid_side))[None], channels)[0].numpy()
+    coefficients = torch.from_numpy(values @ basis.T).unflatten(2, (2, HOP_LENGTH))
+    return from_mid_side(imdct(coefficients, samples), channels)[0].numpy()
 
 
 def _mdct(audio: np.ndarray) -> np.ndarray:
     """`(channels, samples)` to float32 `(frames, 2 · HOP_LENGTH)`, first mid, then side."""
-    mid_side = to_mid_side(torch.from_numpy(np.ascontiguousarray(audio, np.float32))[None])[0].numpy()
-    hops = -(-audio.shape[1] // HOP_LENGTH)
-    padded = np.pad(mid_side, ((0, 0), (HOP_LENGTH, (hops + 1) * HOP_LENGTH - audio.shape[1])))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, 2 * HOP_LENGTH, axis=1)[:, ::HOP_LENGTH]
-    return (frames @ _mdct_window()).transpose(1, 0, 2).reshape(hops + 1, -1)
-
-
-@functools.cache
-def _mdct_window() -> np.ndarray:
-    """Sine window times cosines, `(2 · HOP_LENGTH, HOP_LENGTH)` (https://doi.org/10.1109/TASSP.1986.1164954)."""
-    time, frequency = np.arange(2 * HOP_LENGTH)[:, None] + 0.5, np.arange(HOP_LENGTH) + 0.5
-    window = np.sin(np.pi * time / (2 * HOP_LENGTH)) * math.sqrt(2 / HOP_LENGTH)
-    return (window * np.cos(np.pi / HOP_LENGTH * (time + HOP_LENGTH / 2) * frequency)).astype(np.float32)
+    mid_side = to_mid_side(torch.from_numpy(np.ascontiguousarray(audio, np.float32))[None])
+    return mdct(mid_side, HOP_LENGTH)[0].flatten(1).numpy()
 
 
 def _first_bin(cutoff_hz: float) -> int:
