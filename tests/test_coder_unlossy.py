@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from unlossy import UnlossyModel
-from unlossy.coder_unlossy import Coder, _candidates
+from unlossy.coder_unlossy import GROUP, Coder, _candidates, grouped
 from unlossy.spectral_unlossy import mdct
 
 RATE = 44_100
@@ -81,3 +81,13 @@ def test_silence_has_nothing_missing(coder: Coder) -> None:
     )
     assert missing.abs().max() == 0
     assert coded.abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("frames", [1, 4, 7])
+def test_frames_are_grouped_and_filled_up(frames: int) -> None:
+    x = torch.arange(2 * frames * 3.0).view(2, frames, 3)
+    groups = grouped(x, silence=-1.0)
+    assert groups.shape == (2, -(-frames // GROUP), GROUP * 3)
+    flat = groups.unflatten(2, (GROUP, 3)).flatten(1, 2)
+    torch.testing.assert_close(flat[:, :frames], x)
+    assert (flat[:, frames:] == -1).all()

@@ -8,9 +8,12 @@ import torch
 from accelerate import Accelerator
 
 from unlossy import UnlossyConfig, UnlossyModel
+from unlossy.coder_unlossy import LEVEL_SCALE, LEVEL_SHIFT
+from unlossy.loss_unlossy import DECIBEL
+from unlossy.spectral_unlossy import power
 from unlossy_training.discriminators import SpectralDiscriminators
 from unlossy_training.fit_config import FitConfig
-from unlossy_training.learning import Learner, NotFiniteError, learning_rate, normalise_bands
+from unlossy_training.learning import Learner, NotFiniteError, fit_envelope, learning_rate, normalise_bands
 
 TINY: dict[str, Any] = {"hidden_sizes": [8, 8], "depths": [1, 1], "embedding_size": 32, "detail_size": 16}
 
@@ -64,3 +67,29 @@ def test_what_is_not_finite_changes_no_weight() -> None:
     with pytest.raises(NotFiniteError, match="grad_norm is nan at step 0"):
         learner.step([{"input_values": bad, "labels": bad}], 0, 0.0)
     assert all(torch.equal(weight, start[name]) for name, weight in model.state_dict().items())
+
+
+def test_an_envelope_starts_as_the_best_linear_one() -> None:
+    torch.manual_seed(0)
+    coder: dict[str, Any] = {"residual": False, "skip_connections": False, "hidden_sizes": (24, 16), "candidates": 4}
+    model = UnlossyModel(UnlossyConfig(**TINY | coder | {"envelope_size": 8})).eval()
+    # Clips whose spectrum is known by its level and its tilt.
+    noise = torch.randn(24, 2, 20_000)
+    clips = torch.stack(
+        [clip + tilt * clip.roll(1, 1) for clip, tilt in zip(noise, torch.linspace(-1, 1, 24), strict=True)]
+    )
+    clips = clips * torch.logspace(-3, 0, 24)[torch.randperm(24)][:, None, None]
+
+    def error() -> float:
+        spectrum = model._spectrum(clips)[:, 4:-4, :-1]
+        wanted = model.coder.levels(power(spectrum))[0]
+        energy = model.coder.decode_envelope(model.coder.encode_envelope(power(spectrum), None), None)
+        given = torch.log(energy / (model.config.n_fft / 4) ** 2 + 1e-12).flatten(2) / LEVEL_SCALE + LEVEL_SHIFT
+        return (given - wanted).abs().mean().item() * LEVEL_SCALE * DECIBEL
+
+    untrained = error()
+    fit_envelope(model, clips)
+    assert error() < 3  # noise has levels of its own in each frame
+    assert untrained > 10
+    values = model.encode(clips).embeddings[:, 4:-4, :8].flatten(0, 1)
+    assert values.std(dim=0).max() < 2, "as large as those of the waveform"

@@ -3,6 +3,9 @@
     audio ── STFT ── levels of cells ── encoder, narrowing ── envelope ─┬─ decoder, widening ── levels ─┐
       └───── MDCT ── coefficients ── as the decoded levels say ─────────┴─ waveform ── coefficients ────┴─ audio
 
+Levels hardly change from one frame to the next: they are coded four frames at a time, by a linear transform, which
+starts as the best there is (principal components), and by what convolutional networks beside it add.
+
 As in transform codecs (CELT, https://www.rfc-editor.org/rfc/rfc6716), coefficients are coded relative to an envelope,
 and noise under the envelope stands for those that were not. Which ones are coded needs no side information: it follows
 from the envelope, which the decoder has as well. A codec makes hard decisions of that kind, which a slightly different
@@ -19,14 +22,16 @@ import torch
 from torch import Tensor, nn
 
 from .configuration_unlossy import UnlossyConfig
-from .layers_unlossy import ConvNextBlock
+from .layers_unlossy import ConvNextBlock, ZeroLinear
 from .spectral_unlossy import cell_energy
 
 SHARPNESS = 4.0  # of the choice among candidates: one with half the energy of the strongest gets a sixteenth
 SIDE_RANK = 4.0  # a coefficient of the side is as important as the mid's at so many times its frequency
 SILENCE = 1e-11  # variance of a coefficient that counts as none: -110 dB
-# Levels [nepers of energy] with mean about 0 and deviation about 1.
-LEVEL_SCALE, LEVEL_SHIFT = 6.0, 2.2
+INAUDIBLE = 10**-7.5  # of a frame's loudest cell: levels count from there [power ratio]
+# Levels [nepers of energy] with mean about 0 and deviation about 1; what silence is then.
+LEVEL_SCALE, LEVEL_SHIFT, SILENT_LEVEL = 6.0, 2.2, -27.631 / 6.0 + 2.2
+GROUP = 4  # frames
 
 
 class Coder(nn.Module):
@@ -43,37 +48,56 @@ class Coder(nn.Module):
                 for size, depth in zip(sizes, config.depths, strict=True)
             )
 
+        self.linear_encoder = nn.Linear(GROUP * self.values, GROUP * config.envelope_size)
+        self.linear_decoder = nn.Linear(GROUP * config.envelope_size, GROUP * self.values)
         self.input = nn.Linear(2 * self.values, sizes[0])
         self.encoder_levels = levels()
         self.narrowing = nn.ModuleList(_normalised(before, after) for before, after in pairwise(sizes))
-        self.bottleneck = _normalised(sizes[-1], config.envelope_size)
-        self.widest = nn.Linear(config.envelope_size, sizes[-1])
+        self.bottleneck = nn.Sequential(
+            nn.LayerNorm(GROUP * sizes[-1]), ZeroLinear(GROUP * sizes[-1], GROUP * config.envelope_size)
+        )
+        self.widest = nn.Linear(GROUP * config.envelope_size, GROUP * sizes[-1])
         self.widening = nn.ModuleList(_normalised(after, before) for before, after in pairwise(sizes))
         self.decoder_levels = levels()
-        self.output = _normalised(sizes[0], self.values)
+        self.output = nn.Sequential(nn.LayerNorm(sizes[0]), ZeroLinear(sizes[0], self.values))
+
+    def levels(self, bin_power: Tensor) -> tuple[Tensor, Tensor]:
+        """Power of the STFT's bins `(B, T, F - 1, C)` to level and unevenness of the cells, `(B, T, cells · C)`."""
+        relative = bin_power / (self.config.n_fft / 4) ** 2  # to a full-scale sine
+        energy = cell_energy(relative, self.config.cell_widths)
+        unevenness = torch.log(energy + 1e-12) - cell_energy(torch.log(relative + 1e-12), self.config.cell_widths)
+        level = torch.log(energy + INAUDIBLE * energy.amax(dim=(2, 3), keepdim=True) + 1e-12)
+        return (level / LEVEL_SCALE + LEVEL_SHIFT).flatten(2), (0.7 * unevenness - 0.4).flatten(2)
 
     def encode_envelope(self, bin_power: Tensor, frame_mask: Tensor | None) -> Tensor:
         """Power of the STFT's bins `(B, T, F - 1, C)` to the envelope's values `(B, T, envelope_size)`."""
-        full_scale = (self.config.n_fft / 4) ** 2  # power of a full-scale sine
-        widths = self.config.cell_widths
-        level = torch.log(cell_energy(bin_power, widths) / full_scale + 1e-12)
-        unevenness = level - cell_energy(torch.log(bin_power / full_scale + 1e-12), widths)
-        features = torch.cat([level / LEVEL_SCALE + LEVEL_SHIFT, 0.7 * unevenness - 0.4], dim=3).flatten(2)
-        hidden = self.input(features.to(self.input.weight.dtype))
+        level, unevenness = self.levels(bin_power)
+        hidden = self.input(torch.cat([level, unevenness], dim=2).to(self.input.weight.dtype))
         for index, blocks in enumerate(self.encoder_levels):
             if index:
                 hidden = self.narrowing[index - 1](hidden)
             hidden = _run(blocks, hidden, frame_mask)
-        return self.bottleneck(hidden).float()
+        if frame_mask is not None:
+            hidden = hidden * frame_mask[:, :, :, 0]
+        linear = self.linear_encoder(grouped(level.to(hidden.dtype), SILENT_LEVEL))
+        envelope = (linear + self.bottleneck(grouped(hidden))).float()
+        envelope = envelope.unflatten(2, (GROUP, -1)).flatten(1, 2)[:, : level.shape[1]]
+        # What a last group has beyond the end is lost, with and without padding.
+        return envelope if frame_mask is None else envelope * frame_mask[:, :, :, 0].float()
 
     def decode_envelope(self, envelope: Tensor, frame_mask: Tensor | None) -> Tensor:
         """The envelope's values `(B, T, envelope_size)` to the mean power of a bin in each cell `(B, T, cells, C)`."""
-        hidden = self.widest(envelope.to(self.widest.weight.dtype))
+        values, frames = grouped(envelope.to(self.widest.weight.dtype)), envelope.shape[1]
+
+        def ungrouped(x: Tensor) -> Tensor:
+            return x.unflatten(2, (GROUP, -1)).flatten(1, 2)[:, :frames]
+
+        hidden = ungrouped(self.widest(values))
         for index in reversed(range(len(self.decoder_levels))):
             hidden = _run(self.decoder_levels[index], hidden, frame_mask)
             if index:
                 hidden = self.widening[index - 1](hidden)
-        level = LEVEL_SCALE * (self.output(hidden).float() - LEVEL_SHIFT)
+        level = LEVEL_SCALE * ((ungrouped(self.linear_decoder(values)) + self.output(hidden)).float() - LEVEL_SHIFT)
         full_scale = (self.config.n_fft / 4) ** 2
         return full_scale * torch.exp(level.clamp(max=10.0)).unflatten(2, (-1, 2))
 
@@ -114,6 +138,11 @@ class Coder(nn.Module):
         return _candidates(config.waveform_size, config.candidates, config.hop_length).to(energy.device)
 
 
+def grouped(x: Tensor, silence: float = 0.0) -> Tensor:
+    """`(B, T, size)` to `(B, ⌈T / GROUP⌉, GROUP · size)`, filled up with `silence`."""
+    return nn.functional.pad(x, (0, 0, 0, -x.shape[1] % GROUP), value=silence).unflatten(1, (-1, GROUP)).flatten(2)
+
+
 def _normalised(size_in: int, size_out: int) -> nn.Sequential:
     return nn.Sequential(nn.LayerNorm(size_in), nn.Linear(size_in, size_out))
 
@@ -145,4 +174,4 @@ def _candidates(size: int, candidates: int, hop_length: int) -> Tensor:
     return torch.cat([rows[:1], rows[1:].flip(1)]).flatten()
 
 
-__all__ = ["Coder"]
+__all__ = ["GROUP", "Coder", "grouped"]

@@ -62,7 +62,7 @@ class UnlossyConfig(PreTrainedConfig):
             are over frames alone.
         expansion (`int`, defaults to 2): widening inside a block.
         embedding_size (`int`, defaults to 256): values a frame at the bottleneck.
-        envelope_size (`int`, defaults to 20): how many of them are an autoencoder's envelope; the others are its
+        envelope_size (`int`, defaults to 28): how many of them are an autoencoder's envelope; the others are its
             waveform.
         candidates (`int`, defaults to 8): coefficients that share one value of an autoencoder's waveform; the envelope
             decides which of them it stands for.
@@ -98,7 +98,7 @@ class UnlossyConfig(PreTrainedConfig):
     kernel_size: int = 5
     expansion: int = 2
     embedding_size: int = 256
-    envelope_size: int = 20
+    envelope_size: int = 28
     candidates: int = 8
     residual: bool = True
     skip_connections: bool = True
@@ -202,8 +202,11 @@ class UnlossyConfig(PreTrainedConfig):
     @property
     def receptive_field(self) -> int:
         """How far an output sample looks to either side [samples]: the convolutions of the trunk or of the detail
-        predictor, or the frames that the mask reaches to, and the window on the way in and out."""
+        predictor, or the frames that the mask reaches to or that an autoencoder codes together, and the window on the
+        way in and out."""
         trunk = 2 * sum(self.depths) * (self.kernel_size // 2)
+        if not self.residual:
+            trunk += 2 * (self.block_alignment // self.hop_length - 1)
         detail = sum(self.detail_dilations) * (self.detail_kernel_size // 2)
         frames = max(trunk, detail if self.residual else 0, 2)
         return frames * self.hop_length + self.n_fft

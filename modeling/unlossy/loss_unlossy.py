@@ -99,7 +99,7 @@ def detail_terms(
     valid = torch.ones_like(present[:, :, :1, :1]) if frame_mask is None else frame_mask.float()
     true_deficit = torch.log((wanted + 1e-6) / (present + 1e-6))
     true_deficit = true_deficit.where(true_deficit > TOLERATED_DEFICIT, 0)
-    audible = _audible_width(cell_widths, sampling_rate / n_fft, deficit.device)
+    audible = audible_width(cell_widths, sampling_rate / n_fft, deficit.device)
     # Where nothing is missing every prediction below zero is right.
     error = (deficit - true_deficit).where((true_deficit > 0) | (deficit > 0), 0)
     distance = torch.maximum(EXCESS * error, -SHORTFALL * error)
@@ -136,7 +136,7 @@ def coding_terms(
     waveform = torch.log((error + WAVEFORM_FLOOR * clean + 1e-6) / (clean + 1e-6))
 
     valid = torch.ones_like(energy[:, :, :1, :1]) if frame_mask is None else frame_mask.float()
-    audible = _audible_width(cell_widths, sampling_rate / n_fft, energy.device)
+    audible = audible_width(cell_widths, sampling_rate / n_fft, energy.device)
     floor = INAUDIBLE * wanted.amax(dim=(2, 3), keepdim=True) + 1e-6
     distance = (torch.log((energy + floor) / (wanted + floor))).abs()
     envelope = (distance * audible * valid).mean(dim=3).sum(dim=(1, 2)) / (audible.sum() * valid.sum(dim=(1, 2)))
@@ -176,7 +176,7 @@ def _zones(bin_power: Tensor) -> Tensor:
     return torch.stack([spectrum[:, start:stop].sum(dim=1) for start, stop in pairwise(edges)], dim=1)
 
 
-def _audible_width(cell_widths: tuple[int, ...], hertz_per_bin: float, device: torch.device) -> Tensor:
+def audible_width(cell_widths: tuple[int, ...], hertz_per_bin: float, device: torch.device) -> Tensor:
     """Width of each cell on the ERB-rate scale (Glasberg and Moore, 1990): `(cells, 1)`."""
     edges = torch.cumsum(torch.tensor((0, *cell_widths), dtype=torch.float32, device=device), dim=0) * hertz_per_bin
     return torch.diff(21.4 * torch.log10(1 + 0.00437 * edges))[:, None]

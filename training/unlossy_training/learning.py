@@ -11,8 +11,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from unlossy import UnlossyConfig, UnlossyModel
+from unlossy.coder_unlossy import GROUP, grouped
 from unlossy.layers_unlossy import BandLinear
+from unlossy.loss_unlossy import SIDE_WEIGHT, audible_width
 from unlossy.modeling_unlossy import UnlossyOutput
+from unlossy.spectral_unlossy import power
 
 from .adversarial import deception_loss, detail_alone, discriminator_loss, feature_matching_loss
 from .discriminators import SpectralDiscriminators
@@ -181,8 +184,9 @@ def prepare(
     kind = StreamedSegments if config.streaming else Segments
     length = round(config.segment_seconds * model.config.sampling_rate)
     segments = kind(pairs, length, config.seed, degraded=config.degraded)
-    if fresh and model.config.residual and not config.from_checkpoint:
-        normalise_bands(model, next(batches(segments, batch_size=64))["input_values"])
+    if fresh and not config.from_checkpoint:
+        fit_first = normalise_bands if model.config.residual else fit_envelope
+        fit_first(model, next(batches(segments, batch_size=64 if model.config.residual else 256))["input_values"])
     discriminator = None
     if config.adversarial and config.discriminator_checkpoint:
         discriminator = SpectralDiscriminators.load(config.discriminator_checkpoint)
@@ -224,3 +228,23 @@ def normalise_bands(model: UnlossyModel, input_values: Tensor) -> None:
         linear.weight.div_(deviation)
         linear.bias.copy_((linear.bias - mean) / deviation)
         start += count
+
+
+@torch.no_grad()
+def fit_envelope(model: UnlossyModel, input_values: Tensor) -> None:
+    """Start an autoencoder's envelope as the best linear one (PCA): what is learned is how to do better."""
+    coder = model.coder
+    levels = torch.cat([coder.levels(power(model._spectrum(clip[None])[:, :, :-1]))[0] for clip in input_values])
+    vectors = grouped(levels[:, : levels.shape[1] // GROUP * GROUP]).flatten(0, 1)
+    # As the loss weights them: the side counts less, and wide cells of the treble as much as the ear makes of them.
+    audible = audible_width(model.config.cell_widths, model.config.sampling_rate / model.config.n_fft, vectors.device)
+    weights = (audible * torch.tensor([1.0, SIDE_WEIGHT], device=vectors.device)).sqrt().flatten().repeat(GROUP)
+    mean = vectors.mean(dim=0)
+    variances, directions = torch.linalg.eigh(torch.cov(((vectors - mean) * weights).T).double())
+    size = coder.linear_encoder.out_features
+    basis = directions[:, -size:].flip(1).float()
+    deviations = variances[-size:].flip(0).float().sqrt() + 1e-3
+    coder.linear_encoder.weight.copy_((basis / deviations).T * weights)
+    coder.linear_encoder.bias.copy_(-coder.linear_encoder.weight @ mean)
+    coder.linear_decoder.weight.copy_(basis * deviations / weights[:, None])
+    coder.linear_decoder.bias.copy_(mean)
