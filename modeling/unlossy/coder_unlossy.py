@@ -42,7 +42,7 @@ class Coder(nn.Module):
         self.config = config
         self.values, sizes, kernel = 2 * len(config.cell_widths), config.hidden_sizes, (config.kernel_size, 1)
 
-        def levels() -> nn.ModuleList:
+        def stack() -> nn.ModuleList:
             return nn.ModuleList(
                 nn.ModuleList(ConvNextBlock(size, config.expansion, kernel) for _ in range(depth))
                 for size, depth in zip(sizes, config.depths, strict=True)
@@ -51,14 +51,14 @@ class Coder(nn.Module):
         self.linear_encoder = nn.Linear(GROUP * self.values, GROUP * config.envelope_size)
         self.linear_decoder = nn.Linear(GROUP * config.envelope_size, GROUP * self.values)
         self.input = nn.Linear(2 * self.values, sizes[0])
-        self.encoder_levels = levels()
+        self.encoder_levels = stack()
         self.narrowing = nn.ModuleList(_normalised(before, after) for before, after in pairwise(sizes))
         self.bottleneck = nn.Sequential(
             nn.LayerNorm(GROUP * sizes[-1]), ZeroLinear(GROUP * sizes[-1], GROUP * config.envelope_size)
         )
         self.widest = nn.Linear(GROUP * config.envelope_size, GROUP * sizes[-1])
         self.widening = nn.ModuleList(_normalised(after, before) for before, after in pairwise(sizes))
-        self.decoder_levels = levels()
+        self.decoder_levels = stack()
         self.output = nn.Sequential(nn.LayerNorm(sizes[0]), ZeroLinear(sizes[0], self.values))
 
     def levels(self, bin_power: Tensor) -> tuple[Tensor, Tensor]:
