@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from unlossy.spectral_unlossy import (
+    cached_tensor,
     cell_energy,
     from_mid_side,
     imdct,
@@ -148,3 +149,13 @@ def test_noise_under_an_envelope_has_its_windowed_power() -> None:
     measured = power(stft(noise, N_FFT, HOP))[:, 4:-4, 50:-50].mean(dim=(1, 2))
     expected = 0.375 * N_FFT * windowed_power(shape, N_FFT, HOP)[:, 4:-4].mean(dim=1)
     torch.testing.assert_close(measured, expected, rtol=0.02, atol=0)
+
+
+def test_a_cached_tensor_is_of_use_in_training_after_inference() -> None:
+    ones = cached_tensor(lambda size: torch.ones(size))
+    with torch.inference_mode():
+        first = ones(3)
+    weights = torch.zeros(3, requires_grad=True)
+    (weights * ones(3)).sum().backward()
+    assert ones(3) is first
+    assert weights.grad is not None

@@ -15,7 +15,6 @@ of each coefficient is a smooth function of the levels.
 Letters: B batch, T frames, C mid and side.
 """
 
-from functools import lru_cache
 from itertools import pairwise
 
 import torch
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 
 from .configuration_unlossy import UnlossyConfig
 from .layers_unlossy import ConvNextBlock, ZeroLinear
-from .spectral_unlossy import cell_energy
+from .spectral_unlossy import cached_tensor, cell_energy
 
 SHARPNESS = 4.0  # of the choice among candidates: one with half the energy of the strongest gets a sixteenth
 SIDE_RANK = 4.0  # a coefficient of the side is as important as the mid's at so many times its frequency
@@ -154,14 +153,14 @@ def _run(blocks: nn.Module, hidden: Tensor, frame_mask: Tensor | None) -> Tensor
     return hidden[:, :, 0]
 
 
-@lru_cache
+@cached_tensor
 def _cell_of(widths: tuple[int, ...]) -> Tensor:
     """For each coefficient, first the mid's, then the side's, the cell that it lies in: `(2 · hop_length,)`."""
     of_mid = torch.arange(len(widths)).repeat_interleave(torch.tensor(widths) // 2)
     return torch.cat([of_mid, of_mid + len(widths)])
 
 
-@lru_cache
+@cached_tensor
 def _candidates(size: int, candidates: int, hop_length: int) -> Tensor:
     """Indices of the coefficients that share each of `size` values: `(candidates · size,)`, candidate by candidate.
 

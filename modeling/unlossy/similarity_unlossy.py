@@ -4,11 +4,12 @@ Letters: B batch, T frames, C channels.
 """
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from .spectral_unlossy import cached_tensor
 
 BANDS, LOWEST_HZ, HIGHEST_HZ = 32, 50.0, 24_000.0
 # ViSQOL's frames are 80 ms long and 20 ms apart. Spectra of 46 ms every 12 ms come near to that smeared over five
@@ -68,7 +69,7 @@ def similarity(reference: Tensor, levels: Tensor) -> Tensor:
     return intensity * (covariance + STILLNESS) / deviations
 
 
-@lru_cache
+@cached_tensor
 def _gammatone(widths: tuple[int, ...], hertz_per_bin: float) -> Tensor:
     """Power that each band gets from each cell's mean power a bin: `(BANDS, cells)`; filters of fourth order, after
     Slaney's "An Efficient Implementation of the Patterson-Holdsworth Auditory Filter Bank" (1993)."""

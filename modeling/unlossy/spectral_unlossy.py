@@ -4,6 +4,7 @@ Letters: B batch, C channels, N samples, T frames, F bins. Spectra are `(B, T, F
 """
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeVar
 
@@ -15,6 +16,11 @@ from torch import Tensor
 GRID, SHORT, LONG, LEAST_PART = 16, 3, 129, 0.01
 
 Count = TypeVar("Count", int, Tensor)
+
+
+def cached_tensor(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`lru_cache` for a function that makes a tensor, which training can use even if inference mode needed it first."""
+    return lru_cache(torch.inference_mode(False)(function))
 
 
 def to_mid_side(audio: Tensor) -> Tensor:
@@ -93,7 +99,7 @@ def imdct(coefficients: Tensor, samples: int) -> Tensor:
     return (second[:, :, :-1] + first[:, :, 1:]).flatten(2)[:, :, :samples]
 
 
-@lru_cache
+@cached_tensor
 def _mdct_basis(hop_length: int) -> Tensor:
     """Window times cosines, `(2 · hop_length, hop_length)`."""
     time = torch.arange(2 * hop_length, dtype=torch.float64)[:, None] + 0.5
