@@ -139,7 +139,7 @@ def test_cancelling_frees_the_page(open_page: Callable[..., Any], tmp_path: Path
 def test_degraded_and_restored_are_measured(open_page: Callable[..., Any]) -> None:
     page = open_page()
     page.get_by_role("tab", name="Degrade and restore").click()
-    page.get_by_role("button", name="Try the example").nth(1).click()
+    page.get_by_role("button", name="Try the example").last.click()
     page.get_by_role("button", name="Degrade and restore").click()
     page.locator(".player .play:visible").wait_for()
     page.get_by_text("Against the original").locator("visible=true").wait_for()
