@@ -29,6 +29,7 @@ def autoencoder(make_lively: Callable[..., UnlossyModel]) -> UnlossyModel:
     model = make_lively(residual=False, kernel_size=3, detail_threshold=0.0)
     with torch.no_grad():
         model.coder.linear_decoder.bias.sub_(1.0)  # 26 dB
+        model.coder.linear_decoder.weight.mul_(0.3)
     return model
 
 
