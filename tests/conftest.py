@@ -45,6 +45,8 @@ def make_lively() -> "Callable[..., UnlossyModel]":
         for name, parameter in model.named_parameters():
             if "_head" in name or "narrow" in name:
                 torch.nn.init.normal_(parameter, std=0.1)
+            elif name.startswith(("coder.bottleneck.1", "coder.output.1")):  # beside a linear transform
+                torch.nn.init.normal_(parameter, std=0.02)
         return model.eval()
 
     return make
