@@ -15,22 +15,21 @@ of each coefficient is a smooth function of the levels.
 Letters: B batch, T frames, C mid and side.
 """
 
+import math
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from .configuration_unlossy import UnlossyConfig
-from .layers_unlossy import ConvNextBlock, ZeroLinear
-from .spectral_unlossy import cached_tensor, cell_energy
+from .layers_unlossy import LEVEL_SCALE, LEVEL_SHIFT, ConvNextBlock, ZeroLinear, cell_features
+from .spectral_unlossy import cached_tensor, cell_levels, inaudible_energy
 
 SHARPNESS = 4.0  # of the choice among candidates: one with half the energy of the strongest gets a sixteenth
 SIDE_RANK = 4.0  # a coefficient of the side is as important as the mid's at so many times its frequency
 SILENCE = 1e-11  # variance of a coefficient that counts as none: -110 dB
-INAUDIBLE = 10**-7.5  # of a frame's loudest cell: levels count from there [power ratio]
-# Levels [nepers of energy] with mean about 0 and deviation about 1; what silence is then.
-LEVEL_SCALE, LEVEL_SHIFT, SILENT_LEVEL = 6.0, 2.2, -27.631 / 6.0 + 2.2
-GROUP = 4  # frames
+SILENT_LEVEL = math.log(1e-12) / LEVEL_SCALE + LEVEL_SHIFT  # the feature that silence has
+GROUP = 4  # frames; blocks of a longer signal start with a group, see `UnlossyConfig.block_alignment`
 
 
 class Coder(nn.Module):
@@ -61,12 +60,11 @@ class Coder(nn.Module):
         self.output = nn.Sequential(nn.LayerNorm(sizes[0]), ZeroLinear(sizes[0], self.values))
 
     def levels(self, bin_power: Tensor) -> tuple[Tensor, Tensor]:
-        """Power of the STFT's bins `(B, T, F - 1, C)` to level and unevenness of the cells, `(B, T, cells · C)`."""
-        relative = bin_power / (self.config.n_fft / 4) ** 2  # to a full-scale sine
-        energy = cell_energy(relative, self.config.cell_widths)
-        unevenness = torch.log(energy + 1e-12) - cell_energy(torch.log(relative + 1e-12), self.config.cell_widths)
-        level = torch.log(energy + INAUDIBLE * energy.amax(dim=(2, 3), keepdim=True) + 1e-12)
-        return (level / LEVEL_SCALE + LEVEL_SHIFT).flatten(2), (0.7 * unevenness - 0.4).flatten(2)
+        """Power of the STFT's bins `(B, T, F - 1, C)` to `cell_features` of their cells, `(B, T, cells · C)`.
+        Levels count from what is audible in their frame: no value is to be spent on the others."""
+        level, unevenness = cell_levels(bin_power, self.config.cell_widths, self.config.n_fft)
+        energy = torch.exp(level)
+        return cell_features(torch.log(energy + inaudible_energy(energy)), unevenness)
 
     def encode_envelope(self, bin_power: Tensor, frame_mask: Tensor | None) -> Tensor:
         """Power of the STFT's bins `(B, T, F - 1, C)` to the envelope's values `(B, T, envelope_size)`."""

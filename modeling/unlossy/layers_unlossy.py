@@ -13,6 +13,15 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .configuration_unlossy import UnlossyConfig
 
+# Levels [nepers of energy] with mean about 0 and deviation about 1; -120 dB is the lowest.
+LEVEL_SCALE, LEVEL_SHIFT = 6.0, 2.2
+
+
+def cell_features(level: Tensor, unevenness: Tensor) -> tuple[Tensor, Tensor]:
+    """Level and unevenness of cells [nepers of energy], `(B, T, cells, C)`, as what a network learns from well,
+    `(B, T, cells · C)`: both with mean about 0 and deviation about 1."""
+    return (level / LEVEL_SCALE + LEVEL_SHIFT).flatten(2), (0.7 * unevenness - 0.4).flatten(2)
+
 
 class ZeroLinear(nn.Linear):
     """A linear layer that starts at zero. (`_init_weights` never gets to see a module without parameters of its own, so
@@ -204,8 +213,7 @@ class DetailPredictor(nn.Module):
         Returns:
             `Tensor` of shape `(B, T, cells, 2)`: deficit [nepers of energy].
         """
-        # Both with mean about 0 and deviation about 1; -120 dB is the lowest level.
-        features = torch.cat([(level / 6 + 2.2).flatten(2), (0.7 * unevenness - 0.4).flatten(2)], dim=2)
+        features = torch.cat(cell_features(level, unevenness), dim=2)
         hidden = self.input(features.to(self.input.weight.dtype))[:, :, None]
         for block in self.blocks:
             hidden = block(hidden, frame_mask)

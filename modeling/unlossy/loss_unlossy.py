@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from .similarity_unlossy import STEP, auditory_levels, similarity
-from .spectral_unlossy import power
+from .spectral_unlossy import inaudible_energy, power
 
 DECIBEL = 10 / math.log(10)
 WEIGHTS = {"waveform": 1.0, "zones": 0.5, "envelope": 0.5, "dissimilarity": 8.0}
@@ -34,7 +34,6 @@ TOLERATED_DEFICIT = 0.5
 # Treble that the original never had costs more than treble that stays away: in doubt there is less of it. (Equal costs
 # would have the median predicted, these the 35 % quantile.)
 EXCESS, SHORTFALL = 1.3, 0.7
-INAUDIBLE = 10**-7.5  # of the frame's loudest cell [power ratio]: an autoencoder's levels count from there
 SIDE_WEIGHT = 0.5  # of the side's dissimilarity; the mid is what a mono downmix lets hear
 
 
@@ -99,15 +98,14 @@ def detail_terms(
     valid = torch.ones_like(present[:, :, :1, :1]) if frame_mask is None else frame_mask.float()
     true_deficit = torch.log((wanted + 1e-6) / (present + 1e-6))
     true_deficit = true_deficit.where(true_deficit > TOLERATED_DEFICIT, 0)
-    audible = audible_width(cell_widths, sampling_rate / n_fft, deficit.device)
     # Where nothing is missing every prediction below zero is right.
     error = (deficit - true_deficit).where((true_deficit > 0) | (deficit > 0), 0)
     distance = torch.maximum(EXCESS * error, -SHORTFALL * error)
-    envelope = (distance * audible * valid).sum(dim=(1, 2)) / (audible.sum() * valid.sum(dim=(1, 2)))
-
     filled = energy + present * torch.expm1(deficit.clamp(min=0))
-    dissimilarity = _dissimilarity(wanted, filled, valid, cell_widths, n_fft, sampling_rate)
-    return {"envelope": envelope.mean() * DECIBEL, "dissimilarity": dissimilarity}
+    return {
+        "envelope": _audible_mean(distance, valid, cell_widths, sampling_rate / n_fft),
+        "dissimilarity": _dissimilarity(wanted, filled, valid, cell_widths, n_fft, sampling_rate),
+    }
 
 
 def coding_terms(
@@ -136,16 +134,20 @@ def coding_terms(
     waveform = torch.log((error + WAVEFORM_FLOOR * clean + 1e-6) / (clean + 1e-6))
 
     valid = torch.ones_like(energy[:, :, :1, :1]) if frame_mask is None else frame_mask.float()
-    audible = audible_width(cell_widths, sampling_rate / n_fft, energy.device)
-    floor = INAUDIBLE * wanted.amax(dim=(2, 3), keepdim=True) + 1e-6
-    distance = (torch.log((energy + floor) / (wanted + floor))).abs()
-    envelope = (distance * audible * valid).mean(dim=3).sum(dim=(1, 2)) / (audible.sum() * valid.sum(dim=(1, 2)))
-    dissimilarity = _dissimilarity(wanted, energy, valid, cell_widths, n_fft, sampling_rate)
+    floor = inaudible_energy(wanted) + 1e-6
+    distance = torch.log((energy + floor) / (wanted + floor)).abs()
     return {
         "waveform": waveform.mean() * DECIBEL,
-        "envelope": envelope.mean() * DECIBEL,
-        "dissimilarity": dissimilarity,
+        "envelope": _audible_mean(distance, valid, cell_widths, sampling_rate / n_fft),
+        "dissimilarity": _dissimilarity(wanted, energy, valid, cell_widths, n_fft, sampling_rate),
     }
+
+
+def _audible_mean(distance: Tensor, valid: Tensor, cell_widths: tuple[int, ...], hertz_per_bin: float) -> Tensor:
+    """Mean of `(B, T, cells, 2)` [nepers of energy], cells weighted by what they are to the ear, of shape `()` [dB]."""
+    audible = audible_width(cell_widths, hertz_per_bin, distance.device)
+    means = (distance * audible * valid).sum(dim=(1, 2)) / (audible.sum() * valid.sum(dim=(1, 2)))
+    return means.mean() * DECIBEL
 
 
 def _dissimilarity(

@@ -15,8 +15,10 @@ from .layers_unlossy import BandHead, BandLinear, BandSplit, Decoder, DetailPred
 from .loss_unlossy import coding_terms, detail_terms, faithful_terms, weighted_sum
 from .spectral_unlossy import (
     cell_energy,
+    cell_levels,
     from_mid_side,
     imdct,
+    inaudible_energy,
     istft,
     mdct,
     num_frames,
@@ -31,10 +33,9 @@ from .spectral_unlossy import (
     windowed_power,
 )
 
-# A cell counts as empty this far below the slope down from the cells under it, or below the loudest cell of its frame
-# [power ratios]; a deficit is counted from there. Not so far below the slope, it counts as kept by the codec.
+# A cell counts as empty this far below the slope down from the cells under it, or where it is inaudible; a deficit is
+# counted from there. Not so far below the slope, it counts as kept by the codec [power ratios].
 EMPTY, KEPT = 10**-3, 10**-1.5
-INAUDIBLE = 10**-7.5
 LEAST_SIGNAL = 0.1  # of a cell's energy: what an empty bin counts as, so that its gain is no matter of chance
 MAX_DEFICIT = 14.0  # [nepers of energy]: 61 dB
 # What training adds to an autoencoder's envelope, at most: half a step of 4 bits for values within ±3 deviations.
@@ -413,14 +414,9 @@ class UnlossyModel(UnlossyPreTrainedModel):
         """What a restorer finds missing in the input, from the power of its bins `(B, T, F - 1, 2)`."""
         widths = self.config.cell_widths
         energy = cell_energy(bin_power, widths)
-        full_scale = (self.config.n_fft / 4) ** 2  # power of a full-scale sine
-        level = torch.log(energy / full_scale + 1e-12)
-        unevenness = level - cell_energy(torch.log(bin_power / full_scale + 1e-12), widths)
-        return _Missing(energy, self._present(energy), self.detail_head(level, unevenness, frame_mask))
-
-    def _present(self, energy: Tensor) -> Tensor:
-        inaudible = INAUDIBLE * energy.amax(dim=(2, 3), keepdim=True)
-        return torch.maximum(torch.maximum(energy, EMPTY * sloping_base(energy, self.config.cell_widths)), inaudible)
+        level, unevenness = cell_levels(bin_power, widths, self.config.n_fft)
+        empty = torch.maximum(EMPTY * sloping_base(energy, widths), inaudible_energy(energy))
+        return _Missing(energy, torch.maximum(energy, empty), self.detail_head(level, unevenness, frame_mask))
 
     def _add_detail(self, faithful: Tensor, missing: _Missing, detail: float, offset: int, audio: Tensor) -> Tensor:
         """Faithful bins, and noise that makes up for what is missing: complex `(B, T, F - 1, 2)`. Within a frame the

@@ -15,6 +15,9 @@ from torch import Tensor
 # longer one that there is at least [power ratio].
 GRID, SHORT, LONG, LEAST_PART = 16, 3, 129, 0.01
 
+# Of a frame's loudest cell: what is quieter is not heard beside it [power ratio].
+INAUDIBLE = 10**-7.5
+
 Count = TypeVar("Count", int, Tensor)
 
 
@@ -130,6 +133,23 @@ def cell_energy(bin_power: Tensor, widths: tuple[int, ...]) -> Tensor:
     sizes = [width * count for width, count in _runs(widths)]
     parts = zip(bin_power[:, :, : sum(widths)].split(sizes, dim=2), _runs(widths), strict=True)
     return torch.cat([part.unflatten(2, (count, width)).mean(3) for part, (width, count) in parts], dim=2)
+
+
+def cell_levels(bin_power: Tensor, widths: tuple[int, ...], n_fft: int) -> tuple[Tensor, Tensor]:
+    """What an unscaled STFT with a Hann window shows of each cell.
+
+    Returns:
+        level, a full-scale sine in a bin being 0 and nothing -120 dB, and unevenness, the arithmetic over the geometric
+            mean of its bins, both `(B, T, cells, C)` [nepers of energy].
+    """
+    relative = bin_power / (n_fft / 4) ** 2  # to a full-scale sine
+    level = torch.log(cell_energy(relative, widths) + 1e-12)
+    return level, level - cell_energy(torch.log(relative + 1e-12), widths)
+
+
+def inaudible_energy(energy: Tensor) -> Tensor:
+    """What is not heard beside the loudest cell of its frame: `(B, T, cells, C)` to `(B, T, 1, 1)`."""
+    return INAUDIBLE * energy.amax(dim=(2, 3), keepdim=True)
 
 
 def spread_cells(cells: Tensor, widths: tuple[int, ...]) -> Tensor:

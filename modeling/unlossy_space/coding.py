@@ -48,11 +48,7 @@ def build(sessions: Sessions, example: Path) -> None:
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - so Gradio wants it
     ) -> tuple[Any, ...]:
         """Encode the first 30 s of audio, store that, and decode it. Returns the files, the figures and a picture."""
-        if upload is None:
-            raise gr.Error("There is no file yet.", print_exception=False)
-        path = Path(upload)
-        sessions.keep(request.session_hash, path)
-        folder = sessions.new_folder(request.session_hash)
+        path, folder = engine.accept(upload, sessions, request)
         from unlossy_space import figures
 
         with engine.explained(path):

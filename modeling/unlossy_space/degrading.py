@@ -72,11 +72,7 @@ def build(sessions: Sessions, example: Path) -> None:
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - so Gradio wants it
     ) -> tuple[Any, ...]:
         """Encode the first 30 s of clean audio, restore that, and measure both. Returns the files and the figures."""
-        if upload is None:
-            raise gr.Error("There is no file yet.", print_exception=False)
-        path = Path(upload)
-        sessions.keep(request.session_hash, path)
-        folder = sessions.new_folder(request.session_hash)
+        path, folder = engine.accept(upload, sessions, request)
         with engine.explained(path):
             clips.inspect_upload(path)
             versions = degrade_and_restore(path, codec, bitrate, folder, progress)

@@ -40,6 +40,19 @@ class StoppedError(Exception):
     """The user has cancelled, or closed the page."""
 
 
+def accept(upload: str | None, sessions: Sessions, request: gr.Request) -> tuple[Path, Path]:
+    """The path of an upload, from now on its session's, and a new folder for what becomes of it.
+
+    Raises:
+        gr.Error: there is none.
+    """
+    if upload is None:
+        raise gr.Error("There is no file yet.", print_exception=False)
+    path = Path(upload)
+    sessions.keep(request.session_hash, path)
+    return path, sessions.new_folder(request.session_hash)
+
+
 @contextmanager
 def explained(*paths: Path) -> Iterator[None]:
     """Turn what a user can cause into Gradio's kind of error, with names instead of the paths on this machine."""

@@ -33,11 +33,7 @@ def build(sessions: Sessions, example: Path) -> None:
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - so Gradio wants it
     ) -> tuple[str, tuple[Path, Path]]:
         """Restore a file. `detail` goes from 0, most faithful, to 1, most complete. Returns the restored file."""
-        if upload is None:
-            raise gr.Error("There is no file yet.", print_exception=False)
-        path = Path(upload)
-        sessions.keep(request.session_hash, path)
-        folder = sessions.new_folder(request.session_hash)
+        path, folder = engine.accept(upload, sessions, request)
         restored = folder / f"{path.stem}.restored.flac"
         with engine.explained(path, restored):
             seconds = clips.inspect_upload(path).duration_s

@@ -185,8 +185,8 @@ def prepare(
     length = round(config.segment_seconds * model.config.sampling_rate)
     segments = kind(pairs, length, config.seed, degraded=config.degraded)
     if fresh and not config.from_checkpoint:
-        fit_first = normalise_bands if model.config.residual else fit_envelope
-        fit_first(model, next(batches(segments, batch_size=64 if model.config.residual else 256))["input_values"])
+        fit_first, clips = (normalise_bands, 64) if model.config.residual else (fit_envelope, 256)
+        fit_first(model, next(batches(segments, batch_size=clips))["input_values"])
     discriminator = None
     if config.adversarial and config.discriminator_checkpoint:
         discriminator = SpectralDiscriminators.load(config.discriminator_checkpoint)
