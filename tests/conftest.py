@@ -27,7 +27,6 @@ TINY_CODER: dict[str, Any] = TINY | {
     "skip_connections": False,
     "hidden_sizes": (24, 16),
     "envelope_size": 8,
-    "candidates": 4,
 }
 
 

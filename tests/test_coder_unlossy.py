@@ -1,84 +1,124 @@
 """The autoencoder's coder: which coefficients a frame's values stand for, and what it takes to be robust."""
 
+import math
 from collections.abc import Callable
 
 import pytest
 import torch
 
 from unlossy import UnlossyModel
-from unlossy.coder_unlossy import GROUP, Coder, _candidates, grouped
-from unlossy.spectral_unlossy import mdct
+from unlossy.coder_unlossy import BLOCK, GROUP, Coder, grouped
+from unlossy.layers_unlossy import LEVEL_SCALE, LEVEL_SHIFT
+from unlossy.spectral_unlossy import cell_energy, mdct, power, stft
 
 RATE = 44_100
+FRAMES = 40
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def coder(make_lively: Callable[..., UnlossyModel]) -> Coder:
-    return make_lively(residual=False, embedding_size=92, candidates=8).coder
+    return make_lively(residual=False, embedding_size=92, detail_threshold=0.0, kept_threshold=0.0).coder
 
 
-def loud_cell(coder: Coder, cell: int, channel: int = 0) -> torch.Tensor:
-    """Energy `(1, 1, cells, 2)` that is 40 dB higher in one cell than anywhere else."""
-    energy = torch.ones(1, 1, coder.values // 2, 2)
-    energy[0, 0, cell, channel] = 1e4
-    return energy
+def make_noise(samples: int = (FRAMES - 2) * 512, seed: int = 0) -> torch.Tensor:
+    """Mid and side `(1, 2, samples)`, falling towards the treble and changing over time."""
+    noise = torch.randn(1, 2, samples, generator=torch.Generator().manual_seed(seed))
+    return 0.1 * noise.cumsum(2).diff(n=1, dim=2, prepend=torch.zeros(1, 2, 1)) * torch.linspace(0.2, 1, samples)
 
 
-def test_no_coefficient_has_two_values() -> None:
-    index = _candidates(72, 8, 512)
-    assert len(index) == len(set(index.tolist())) == 72 * 8
-    assert index.max() < 1024
-    assert set(range(50)) <= set(index[:72].tolist()), "the mid's bass comes first"
+def make_envelope(coder: Coder, frames: int = FRAMES, seed: int = 0) -> torch.Tensor:
+    values = torch.randn(1, frames, coder.config.envelope_size, generator=torch.Generator().manual_seed(seed))
+    steps = coder.steps().float().view(GROUP, -1).repeat(-(-frames // GROUP), 1)[:frames]
+    return steps * torch.round(values / steps)
 
 
-@pytest.mark.parametrize(("cell", "channel"), [(0, 0), (20, 0), (40, 0), (3, 1)])
-def test_the_envelope_decides_what_is_coded(coder: Coder, cell: int, channel: int) -> None:
-    energy = loud_cell(coder, cell, channel)
-    inside = coder._variance(energy).flatten() > coder._variance(energy).min()
-    coefficients = torch.randn(1, 1, 1024, generator=torch.Generator().manual_seed(0)) * coder._variance(energy).sqrt()
-    coded, missing = coder.decode_waveform(coder.encode_waveform(coefficients.unflatten(2, (2, 512)), energy), energy)
-    torch.testing.assert_close(coded.flatten()[inside], coefficients.flatten()[inside], rtol=1e-3, atol=1e-3)
-    assert (missing.flatten()[inside].square() < 1e-3 * coder._variance(energy).max()).all()
+def linear_levels(coder: Coder, envelope: torch.Tensor) -> torch.Tensor:
+    """Energy of cells as the linear transform alone has it."""
+    levels = coder.linear_decoder(grouped(envelope)).unflatten(2, (GROUP, -1)).flatten(1, 2)[:, : envelope.shape[1]]
+    return (512**2 * torch.exp(LEVEL_SCALE * (levels - LEVEL_SHIFT))).unflatten(2, (-1, 2))
 
 
-def test_what_is_coded_and_what_is_missing_make_up_the_envelope(coder: Coder) -> None:
-    generator = torch.Generator().manual_seed(0)
-    energy = torch.exp(3 * torch.randn(1, 400, coder.values // 2, 2, generator=generator))
-    variance = coder._variance(energy)
-    coefficients = torch.randn(variance.shape, generator=generator) * variance.sqrt()
-    values = coder.encode_waveform(coefficients.unflatten(2, (2, 512)), energy)
-    coded, missing = coder.decode_waveform(values, energy)
-    total = coded.flatten(2).square().sum() + missing.square().sum()
-    assert 10 * torch.log10(total / variance.sum()).item() == pytest.approx(0, abs=0.3)
+def test_the_envelope_is_made_of_whole_steps(coder: Coder) -> None:
+    envelope = coder.encode_envelope(power(stft(make_noise(), 2048, 512)[:, :, :-1]), None)
+    multiples = grouped(envelope) / coder.steps()
+    torch.testing.assert_close(multiples, torch.round(multiples), atol=1e-3, rtol=0)
+    assert multiples.abs().max() > 1
 
 
-def test_a_slightly_different_envelope_does_little(coder: Coder) -> None:
-    """One rounded to 8 bits, say, or computed on another machine."""
-    generator = torch.Generator().manual_seed(0)
-    energy = torch.exp(3 * torch.randn(1, 50, coder.values // 2, 2, generator=generator))
-    other = energy * torch.exp(0.02 * torch.randn(energy.shape, generator=generator))
-    variance = coder._variance(energy)
-    coefficients = (torch.randn(variance.shape, generator=generator) * variance.sqrt()).unflatten(2, (2, 512))
-    values = coder.encode_waveform(coefficients, energy)
-    same, _ = coder.decode_waveform(values, energy)
-    near, _ = coder.decode_waveform(values, other)
-    assert 10 * torch.log10(same.square().sum() / (same - near).square().sum()).item() > 20
+def test_the_strongest_coefficients_are_coded_and_each_but_once(coder: Coder) -> None:
+    envelope = make_envelope(coder)
+    chosen = coder.choose(envelope, None)
+    assert chosen.shape == (1, FRAMES // BLOCK, BLOCK * coder.config.waveform_size)
+    deviation = coder._deviation(linear_levels(coder, envelope))
+    for block, indices in enumerate(chosen[0]):
+        assert len(set(indices.tolist())) == len(indices)
+        kept = deviation[0, block, indices]
+        assert (kept.diff() <= 1e-5 * kept[:-1]).all(), "the strongest first"
+        others = torch.ones(deviation.shape[2], dtype=torch.bool)
+        others[indices] = False
+        assert deviation[0, block][others].max() <= 1.0001 * kept[-1]
+
+
+def test_the_choice_does_not_depend_on_the_last_bits(coder: Coder) -> None:
+    """Of an embedding from a file, or of one that another machine has computed."""
+    envelope = make_envelope(coder)
+    chosen = coder.choose(envelope, None)
+    assert torch.equal(coder.choose(envelope * (1 + 1e-5), None), chosen)
+    assert not torch.equal(coder.choose(make_envelope(coder, seed=1), None), chosen)
+
+
+def test_coded_coefficients_come_back_and_the_others_are_missing(coder: Coder) -> None:
+    audio, envelope = make_noise(), make_envelope(coder)
+    energy = coder.decode_envelope(envelope, None)
+    values = coder.encode_waveform(audio, envelope, energy, None)
+    assert values.shape == (1, FRAMES, coder.config.waveform_size)
+    coded, missing = coder.decode_waveform(values, envelope, energy, None)
+    wanted = mdct(audio, 1024)[:, : FRAMES // BLOCK].flatten(2)
+    chosen = coder.choose(envelope, None)
+    torch.testing.assert_close(coded.flatten(2).gather(2, chosen), wanted.gather(2, chosen), rtol=1e-4, atol=1e-6)
+    assert missing.flatten(2).gather(2, chosen).abs().max() == 0
+    assert (coded.flatten(2) != 0).sum() <= chosen.numel()
+    everything = (coder._deviation(energy).square() - 1e-11).scatter(2, chosen, 0.0)
+    torch.testing.assert_close(missing.flatten(2).square(), everything.clamp(min=0), rtol=1e-3, atol=1e-8)
+
+
+def test_noise_in_place_of_what_was_nearly_coded_is_quieter(make_lively: Callable[..., UnlossyModel]) -> None:
+    careful = make_lively(residual=False, embedding_size=92, detail_threshold=3.0, kept_threshold=15.0).coder
+    envelope = make_envelope(careful)
+    energy, values = careful.decode_envelope(envelope, None), torch.zeros(1, FRAMES, careful.config.waveform_size)
+    _, missing = careful.decode_waveform(values, envelope, energy, None)
+    variance = careful._deviation(energy).square()
+    weakest = variance.gather(2, careful.choose(envelope, None)[:, :, -1:])
+    there = missing.flatten(2) > 1e-4
+    doubt = 10 * torch.log10(variance / missing.flatten(2).square())
+    level = 10 * torch.log10(variance / weakest)
+    assert 0.5 > (doubt[there & (level < -20)] - 3).abs().max()
+    assert 0.5 > (doubt[there & (level > 0)] - 15).abs().max()
+    between = there & (level < -9) & (level > -11)
+    assert 1.0 > (doubt[between] - 9).abs().max()
 
 
 def test_values_are_as_large_for_quiet_audio_as_for_loud(coder: Coder) -> None:
-    noise = torch.randn(1, 2, RATE, generator=torch.Generator().manual_seed(0))
+    noise, envelope = torch.randn(1, 2, 38 * 512, generator=torch.Generator().manual_seed(0)), make_envelope(coder)
     values = []
     for level in (1e-3, 0.5):
-        energy = torch.full((1, 1, coder.values // 2, 2), 768.0) * level**2  # of white noise: 3/8 · n_fft
-        values.append(coder.encode_waveform(mdct(level * noise, 512), energy)[:, 2:-2])
+        energy = torch.full((1, FRAMES, coder.values // 2, 2), 768.0) * level**2  # of white noise: 3/8 · n_fft
+        values.append(coder.encode_waveform(level * noise, envelope, energy, None)[:, 2:-2])
     torch.testing.assert_close(values[0], values[1], rtol=1e-3, atol=1e-3)
-    assert 0.3 < values[1].std().item() < 1.1
+    assert values[0].std().item() == pytest.approx(1, abs=0.05)
+
+
+def test_a_block_is_as_loud_as_the_frames_under_its_window(coder: Coder) -> None:
+    audio = make_noise(40 * 512)
+    energy = cell_energy(power(stft(audio, 2048, 512)[:, :, :-1]), coder.config.cell_widths)
+    expected = coder._deviation(energy)[:, 2:-2].square().sum()
+    given = mdct(audio, 1024)[:, 2:19].square().sum()
+    assert 10 * math.log10(given / expected) == pytest.approx(0, abs=0.5)
 
 
 def test_silence_has_nothing_missing(coder: Coder) -> None:
-    coded, missing = coder.decode_waveform(
-        torch.ones(1, 3, coder.config.waveform_size), torch.zeros(1, 3, coder.values // 2, 2)
-    )
+    values, envelope = torch.ones(1, 3, coder.config.waveform_size), make_envelope(coder, 3)
+    coded, missing = coder.decode_waveform(values, envelope, torch.zeros(1, 3, coder.values // 2, 2), None)
     assert missing.abs().max() == 0
     assert coded.abs().max() < 1e-4
 

@@ -39,7 +39,7 @@ AUTOENCODER: dict[str, Any] = {
         ({"n_fft": "2048"}, "expected int, got str"),
         ({"residual": False}, "has no skip connections"),
         (AUTOENCODER | {"envelope_size": 92}, "envelope_size must be below embedding_size=92, got 92"),
-        (AUTOENCODER | {"candidates": 20}, "lower candidates or embedding_size"),
+        (AUTOENCODER | {"embedding_size": 2000, "envelope_size": 28}, "lower embedding_size"),
         (AUTOENCODER | {"hidden_sizes": (128, 192), "depths": (1, 1)}, "must narrow towards the bottleneck"),
     ],
 )

@@ -25,7 +25,7 @@ from unlossy_training.segments import load_pairs
 
 TINY: dict[str, Any] = {"hidden_sizes": [8, 8], "depths": [1, 1], "embedding_size": 32, "detail_size": 16}
 TINY_CODER = TINY | {
-    "residual": False, "skip_connections": False, "hidden_sizes": [24, 16], "envelope_size": 8, "candidates": 4,
+    "residual": False, "skip_connections": False, "hidden_sizes": [24, 16], "envelope_size": 8,
 }  # fmt: skip
 SMALL = {
     "model": json.dumps(TINY), "segment_seconds": "0.2", "batch_size": "2", "warmup": "0", "log_every": "1",

@@ -71,7 +71,7 @@ def test_what_is_not_finite_changes_no_weight() -> None:
 
 def test_an_envelope_starts_as_the_best_linear_one() -> None:
     torch.manual_seed(0)
-    coder: dict[str, Any] = {"residual": False, "skip_connections": False, "hidden_sizes": (24, 16), "candidates": 4}
+    coder: dict[str, Any] = {"residual": False, "skip_connections": False, "hidden_sizes": (24, 16)}
     model = UnlossyModel(UnlossyConfig(**TINY | coder | {"envelope_size": 8})).eval()
     # Clips whose spectrum is known by its level and its tilt.
     noise = torch.randn(24, 2, 20_000)

@@ -8,11 +8,11 @@ starts as the best there is (principal components), and by what convolutional ne
 
 As in transform codecs (CELT, https://www.rfc-editor.org/rfc/rfc6716), coefficients are coded relative to an envelope,
 and noise under the envelope stands for those that were not. Which ones are coded needs no side information: it follows
-from the envelope, which the decoder has as well. A codec makes hard decisions of that kind, which a slightly different
-envelope (rounded, or computed on another machine) would turn into garbage, and which have no gradient. Here the share
-of each coefficient is a smooth function of the levels.
+from the envelope, which the decoder has as well. Both must choose exactly the same ones, also from a rounded embedding
+and on another machine. So the envelope is made of whole steps, as it would be stored anyway, and the choice is made
+from the linear transform of those alone, in double precision, where no two cells are near enough for doubt.
 
-Letters: B batch, T frames, C mid and side.
+Letters: B batch, T frames, J blocks of two frames, C mid and side.
 """
 
 import math
@@ -23,13 +23,15 @@ from torch import Tensor, nn
 
 from .configuration_unlossy import UnlossyConfig
 from .layers_unlossy import LEVEL_SCALE, LEVEL_SHIFT, ConvNextBlock, ZeroLinear, cell_features
-from .spectral_unlossy import cached_tensor, cell_levels, inaudible_energy
+from .loss_unlossy import level_weights
+from .spectral_unlossy import cell_levels, inaudible_energy, mdct, spread_cells
 
-SHARPNESS = 4.0  # of the choice among candidates: one with half the energy of the strongest gets a sixteenth
-SIDE_RANK = 4.0  # a coefficient of the side is as important as the mid's at so many times its frequency
+STEP = 0.13  # of an envelope's values: what it changes all levels by, as the loss weights them [features]
 SILENCE = 1e-11  # variance of a coefficient that counts as none: -110 dB
 SILENT_LEVEL = math.log(1e-12) / LEVEL_SCALE + LEVEL_SHIFT  # the feature that silence has
 GROUP = 4  # frames; blocks of a longer signal start with a group, see `UnlossyConfig.block_alignment`
+BLOCK = 2  # frames whose waveform is coded together: an MDCT with windows as long as the STFT's
+FADE = math.log(100)  # what is so much weaker than the weakest coded coefficient costs no fidelity [nepers of energy]
 
 
 class Coder(nn.Module):
@@ -67,7 +69,8 @@ class Coder(nn.Module):
         return cell_features(torch.log(energy + inaudible_energy(energy)), unevenness)
 
     def encode_envelope(self, bin_power: Tensor, frame_mask: Tensor | None) -> Tensor:
-        """Power of the STFT's bins `(B, T, F - 1, C)` to the envelope's values `(B, T, envelope_size)`."""
+        """Power of the STFT's bins `(B, T, F - 1, C)` to the envelope's values `(B, T, envelope_size)`, whole
+        steps of [`steps`]. In training they are not rounded, but get noise of as much."""
         level, unevenness = self.levels(bin_power)
         hidden = self.input(torch.cat([level, unevenness], dim=2).to(self.input.weight.dtype))
         for index, blocks in enumerate(self.encoder_levels):
@@ -78,8 +81,13 @@ class Coder(nn.Module):
             hidden = hidden * frame_mask[:, :, :, 0]
         linear = self.linear_encoder(grouped(level.to(hidden.dtype), SILENT_LEVEL))
         envelope = (linear + self.bottleneck(grouped(hidden))).float()
-        envelope = envelope.unflatten(2, (GROUP, -1)).flatten(1, 2)[:, : level.shape[1]]
+        steps = self.steps().to(envelope)
+        if self.training:
+            envelope = envelope + steps * (torch.rand_like(envelope) - 0.5)
+        else:
+            envelope = steps * torch.round(envelope / steps)
         # What a last group has beyond the end is lost, with and without padding.
+        envelope = envelope.unflatten(2, (GROUP, -1)).flatten(1, 2)[:, : level.shape[1]]
         return envelope if frame_mask is None else envelope * frame_mask[:, :, :, 0].float()
 
     def decode_envelope(self, envelope: Tensor, frame_mask: Tensor | None) -> Tensor:
@@ -96,48 +104,77 @@ class Coder(nn.Module):
                 hidden = self.widening[index - 1](hidden)
         level = LEVEL_SCALE * ((ungrouped(self.linear_decoder(values)) + self.output(hidden)).float() - LEVEL_SHIFT)
         full_scale = (self.config.n_fft / 4) ** 2
-        return full_scale * torch.exp(level.clamp(max=10.0)).unflatten(2, (-1, 2))
+        energy = full_scale * torch.exp(level.clamp(max=10.0)).unflatten(2, (-1, 2))
+        return energy if frame_mask is None else energy * frame_mask.float()
 
-    def encode_waveform(self, coefficients: Tensor, energy: Tensor) -> Tensor:
-        """Coefficients of the MDCT `(B, T, C, hop_length)` and decoded energy of cells to `(B, T, waveform_size)`."""
-        index = self._candidates(energy)
-        deviation, share = self._shares(energy)
-        chosen = coefficients.flatten(2)[:, :, index]
-        return (share * chosen / deviation).unflatten(2, (self.config.candidates, -1)).sum(2)
+    @torch.no_grad()
+    def steps(self) -> Tensor:
+        """Of each of a group's values, `(GROUP · envelope_size,)`, float64 on the CPU: all change the levels by as
+        much, as is best for their number of bits."""
+        weights = level_weights(self.config.cell_widths, self.config.sampling_rate / self.config.n_fft)
+        return STEP / (self.linear_decoder.weight.cpu().double() * weights.repeat(GROUP)[:, None]).norm(dim=0)
 
-    def decode_waveform(self, waveform: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
-        """The waveform's values and the decoded energy of cells to coefficients of the MDCT, and the deviation of what
-        is missing in each, both `(B, T, C, hop_length)`."""
-        index = self._candidates(energy)
-        deviation, share = self._shares(energy)
-        total = share.square().unflatten(2, (self.config.candidates, -1)).sum(2)
-        kept = share / total.repeat(1, 1, self.config.candidates)
-        values = deviation * kept * waveform.float().repeat(1, 1, self.config.candidates)
-        variance = self._variance(energy)
-        coefficients = torch.zeros_like(variance).index_copy(2, index, values)
-        missing = variance.index_copy(2, index, variance[:, :, index] * (1 - share * kept).clamp(min=0))
-        return tuple(part.unflatten(2, (2, -1)) for part in (coefficients, missing.sqrt()))  # type: ignore[return-value]
+    def encode_waveform(self, mid_side: Tensor, envelope: Tensor, energy: Tensor, mask: Tensor | None) -> Tensor:
+        """Audio `(B, C, N)`, its envelope and what that is decoded to, to `(B, T, waveform_size)`."""
+        chosen, deviation = self.choose(envelope, mask), self._deviation(energy)
+        coefficients = mdct(mid_side, BLOCK * self.config.hop_length)[:, : chosen.shape[1]].flatten(2)
+        values = (coefficients / deviation).gather(2, chosen).unflatten(2, (BLOCK, -1)).flatten(1, 2)
+        # What a last block has beyond the end is lost, with and without padding: the less important half.
+        values = values[:, : energy.shape[1]]
+        return values if mask is None else values * mask[:, :, :, 0].float()
 
-    def _shares(self, energy: Tensor) -> tuple[Tensor, Tensor]:
-        """Deviation of each candidate and its share in the value that it is coded by, `(B, T, all candidates)`."""
-        variance = self._variance(energy)[:, :, self._candidates(energy)] + SILENCE
-        logits = SHARPNESS * torch.log(variance).unflatten(2, (self.config.candidates, -1))
-        return variance.sqrt(), logits.softmax(dim=2).flatten(2)
+    def decode_waveform(
+        self, waveform: Tensor, envelope: Tensor, energy: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The waveform's values, the envelope and what that is decoded to, to coefficients of the MDCT, and the
+        deviation of the detail in each, both `(B, J, C, BLOCK · hop_length)`."""
+        chosen, deviation = self.choose(envelope, mask), self._deviation(energy)
+        values = grouped(waveform.float(), size=BLOCK) * deviation.gather(2, chosen)
+        coefficients = torch.zeros_like(deviation).scatter(2, chosen, values)
+        # Noise in place of what was nearly coded costs most fidelity, and hardly more of it is heard.
+        variance = deviation.square()
+        weakest = variance.gather(2, chosen[:, :, -1:])
+        nearly = (1 - torch.log(weakest / variance) / FADE).clamp(0, 1)
+        low, high = self.config.detail_threshold, self.config.kept_threshold
+        doubt = (low + (high - low) * nearly) * math.log(10) / 20
+        missing = ((variance - SILENCE).clamp(min=0).sqrt() * torch.exp(-doubt)).scatter(2, chosen, 0.0)
+        return coefficients.unflatten(2, (2, -1)), missing.unflatten(2, (2, -1))
 
-    def _variance(self, energy: Tensor) -> Tensor:
-        """Mean power of a bin in each cell to the variance of the coefficients, `(B, T, C · hop_length)`."""
+    @torch.no_grad()
+    def choose(self, envelope: Tensor, mask: Tensor | None) -> Tensor:
+        """The coefficients that are coded, first mid's, then side's, the strongest first: indices
+        `(B, J, BLOCK · waveform_size)`."""
+        steps = self.steps()
+        # Always on the CPU: not every device has double precision.
+        values = steps * torch.round(grouped(envelope).cpu().double() / steps)
+        linear = self.linear_decoder
+        levels = nn.functional.linear(values, linear.weight.cpu().double(), linear.bias.cpu().double())
+        levels = levels.unflatten(2, (GROUP, -1)).flatten(1, 2)[:, : envelope.shape[1]]
+        energy = torch.exp(LEVEL_SCALE * levels).unflatten(2, (-1, 2))
+        if mask is not None:
+            energy = energy * mask.cpu()
+        order = self._coefficients(_blocks(energy)).sort(dim=2, descending=True, stable=True).indices
+        return order[:, :, : BLOCK * self.config.waveform_size].to(envelope.device)
+
+    def _deviation(self, energy: Tensor) -> Tensor:
+        """Mean power of a bin in each cell to the standard deviation of the coefficients, `(B, J, C · …)`."""
         # White noise of variance 1 has the window's energy, 3/8 · n_fft, in every bin, and 1 in every coefficient.
-        variance = (energy / (0.375 * self.config.n_fft) - SILENCE).clamp(min=0)
-        return variance.transpose(2, 3).flatten(2)[:, :, _cell_of(self.config.cell_widths).to(energy.device)]
+        return (self._coefficients(_blocks(energy)) / (0.375 * self.config.n_fft) + SILENCE).sqrt()
 
-    def _candidates(self, energy: Tensor) -> Tensor:
-        config = self.config
-        return _candidates(config.waveform_size, config.candidates, config.hop_length).to(energy.device)
+    def _coefficients(self, cells: Tensor) -> Tensor:
+        """`(B, J, cells, C)` to `(B, J, C · BLOCK · hop_length)`: to each coefficient what its cell has."""
+        return spread_cells(cells, self.config.cell_widths).transpose(2, 3).flatten(2)
 
 
-def grouped(x: Tensor, silence: float = 0.0) -> Tensor:
-    """`(B, T, size)` to `(B, ⌈T / GROUP⌉, GROUP · size)`, filled up with `silence`."""
-    return nn.functional.pad(x, (0, 0, 0, -x.shape[1] % GROUP), value=silence).unflatten(1, (-1, GROUP)).flatten(2)
+def _blocks(energy: Tensor) -> Tensor:
+    """`(B, T, cells, C)` to `(B, J, cells, C)`: the mean under the window of the MDCT."""
+    padded = nn.functional.pad(energy, (0, 0, 0, 0, 1, 1 + energy.shape[1] % BLOCK))
+    return padded[:, 1:-1:2] / 2 + (padded[:, :-2:2] + padded[:, 2::2]) / 4
+
+
+def grouped(x: Tensor, silence: float = 0.0, size: int = GROUP) -> Tensor:
+    """`(B, T, values)` to `(B, ⌈T / size⌉, size · values)`, filled up with `silence`."""
+    return nn.functional.pad(x, (0, 0, 0, -x.shape[1] % size), value=silence).unflatten(1, (-1, size)).flatten(2)
 
 
 def _normalised(size_in: int, size_out: int) -> nn.Sequential:
@@ -149,26 +186,6 @@ def _run(blocks: nn.Module, hidden: Tensor, frame_mask: Tensor | None) -> Tensor
     for block in blocks:  # type: ignore[attr-defined]  # a list of modules is a module
         hidden = block(hidden, frame_mask)
     return hidden[:, :, 0]
-
-
-@cached_tensor
-def _cell_of(widths: tuple[int, ...]) -> Tensor:
-    """For each coefficient, first the mid's, then the side's, the cell that it lies in: `(2 · hop_length,)`."""
-    of_mid = torch.arange(len(widths)).repeat_interleave(torch.tensor(widths) // 2)
-    return torch.cat([of_mid, of_mid + len(widths)])
-
-
-@cached_tensor
-def _candidates(size: int, candidates: int, hop_length: int) -> Tensor:
-    """Indices of the coefficients that share each of `size` values: `(candidates · size,)`, candidate by candidate.
-
-    The first candidates are the coefficients that mostly matter most. Of the others, the most important ones share
-    their value with the least important of the first, which can be spared.
-    """
-    frequency = torch.arange(hop_length, dtype=torch.float64)
-    order = torch.cat([frequency, SIDE_RANK * (frequency + 0.5)]).argsort(stable=True)
-    rows = order[: candidates * size].view(candidates, size)
-    return torch.cat([rows[:1], rows[1:].flip(1)]).flatten()
 
 
 __all__ = ["GROUP", "Coder", "grouped"]

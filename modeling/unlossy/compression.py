@@ -100,6 +100,7 @@ def encode(
     name = str(config._name_or_path)
     return Embedding(
         values=np.concatenate(parts, axis=1),
+        envelope_steps=model.coder.steps().float().numpy().reshape(-1, config.envelope_size),
         sampling_rate=rate,
         channels=channels,
         num_frames=received,
@@ -157,7 +158,7 @@ def decode(
         offset = position * hop_length
         samples = min((block.shape[1] - 2) * hop_length, total - offset)
         audio = np.zeros((embedding.channels, samples), np.float32)
-        for group, values in zip(groups, torch.from_numpy(block).to(model.device, model.dtype), strict=True):
+        for group, values in zip(groups, torch.from_numpy(block).to(model.device), strict=True):
             decoded = model.decode(values[None], num_samples=samples, channels=len(group), detail=detail, offset=offset)
             audio[group] = decoded["audio_values"][0].cpu().numpy()
         return audio

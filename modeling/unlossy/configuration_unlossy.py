@@ -33,7 +33,6 @@ _POSITIVE = (
     "expansion",
     "embedding_size",
     "envelope_size",
-    "candidates",
     "compression_exponent",
     "detail_size",
     "detail_kernel_size",
@@ -63,9 +62,7 @@ class UnlossyConfig(PreTrainedConfig):
         expansion (`int`, defaults to 2): widening inside a block.
         embedding_size (`int`, defaults to 256): values a frame at the bottleneck.
         envelope_size (`int`, defaults to 28): how many of them are an autoencoder's envelope; the others are its
-            waveform.
-        candidates (`int`, defaults to 8): coefficients that share one value of an autoencoder's waveform; the envelope
-            decides which of them it stands for.
+            waveform's strongest coefficients.
         residual (`bool`, defaults to `True`): a restorer, which corrects the input's spectrum; otherwise an
             autoencoder, which makes everything from the embedding alone.
         skip_connections (`bool`, defaults to `True`): encoder levels also reach the decoder beside the bottleneck. An
@@ -76,9 +73,10 @@ class UnlossyConfig(PreTrainedConfig):
         detail_dilations (`tuple[int, ...]`): dilation of each of its blocks.
         detail_threshold (`float`, defaults to 4.0): of a restorer, how much of a predicted energy deficit is doubted
             where the input has next to nothing [dB]; detail makes up for what is beyond it. Of an autoencoder, how much
-            quieter than what is missing the detail is [dB]. A calibration of the checkpoint: lower is brighter, higher
-            more careful.
-        kept_threshold (`float`, defaults to 12.0): of a restorer, the same where the codec kept something [dB].
+            quieter the detail is than what is missing, where that is far weaker than what is coded [dB]. A calibration
+            of the checkpoint: lower is brighter, higher more careful.
+        kept_threshold (`float`, defaults to 12.0): of a restorer, the same where the codec kept something [dB]; of an
+            autoencoder, where what is missing is as strong as what is coded.
 
     Raises:
         ValueError: for a misspelt field.
@@ -99,7 +97,6 @@ class UnlossyConfig(PreTrainedConfig):
     expansion: int = 2
     embedding_size: int = 256
     envelope_size: int = 28
-    candidates: int = 8
     residual: bool = True
     skip_connections: bool = True
     compression_exponent: float | int = 0.3
@@ -160,13 +157,11 @@ class UnlossyConfig(PreTrainedConfig):
             raise ValueError(
                 f"envelope_size must be below embedding_size={self.embedding_size}, got {self.envelope_size}."
             )
-        if self.waveform_size * self.candidates > 2 * self.hop_length:
+        if self.waveform_size > 2 * self.hop_length:
             raise ValueError(
-                f"{self.waveform_size} values of {self.candidates} candidates are more than the {2 * self.hop_length} "
-                "coefficients of a frame: lower candidates or embedding_size."
+                f"{self.waveform_size} values for the waveform are more than the {2 * self.hop_length} coefficients of "
+                "a frame: lower embedding_size."
             )
-        if any(width % 2 for width in self.cell_widths):
-            raise ValueError(f"An autoencoder's cells must be whole coefficients of 2 bins, got {self.cell_widths}.")
 
     @property
     def num_bands(self) -> int:

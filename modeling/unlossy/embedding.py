@@ -1,8 +1,10 @@
 """The embedding of a whole piece and the safetensors file that keeps it: float or quantised, with what decoding needs.
 
-A float file holds the tensor `embeddings`, for any program that reads safetensors. A quantised one holds `codes`, one
-for each value, dimension by dimension, packed by LZMA, and for each dimension what code 0 stands for (`low`) and what a
-code is worth (`step`). Of 92 linear coefficients of music, LZMA packs 8 bits into 6.8 and 4 bits into 3.4.
+A float file holds the tensor `embeddings`, for any program that reads safetensors. In a quantised one the envelope is
+exact: its values are whole multiples of `envelope_steps`, and `envelope` holds the multiples. `waveform` holds codes for
+the other values, and for each of their dimensions what code 0 stands for (`low`) and what a code is worth (`step`). Both
+are ordered dimension by dimension and packed by LZMA: with the autoencoder in the package, the envelope into 3.2 to 3.8
+bits a value, 8 bits of the waveform into 6.5 to 7.2 and 4 bits into 3.1 to 3.5 (four pieces).
 """
 
 import hashlib
@@ -21,12 +23,13 @@ from .audio_writing_unlossy import TemporaryFile
 from .modeling_unlossy import UnlossyModel
 from .streaming_unlossy import CHANNEL_GROUPS
 
-FORMAT = "unlossy-embedding-1"
+FORMAT = "unlossy-embedding-2"
 SUFFIX = ".embedding.safetensors"
 BITS = (8, 4, 32)
 # Shares of the range that a quantiser may cover: at few bits, finer steps are worth more than the rarest values.
 _COVERED = tuple(np.linspace(0.3, 1.0, 15, dtype=np.float32))
 _TRIED = 10_000  # frames that ranges are tried on
+_MULTIPLE = np.dtype("<i2")
 _NUMBERS = ("sampling_rate", "channels", "num_frames")
 
 
@@ -41,6 +44,8 @@ class Embedding:
     Attributes:
         values (`np.ndarray` of shape `(groups, frames, embedding_size)`): float32. Mono and stereo are one group of
             channels; 5.1, for instance, has four.
+        envelope_steps (`np.ndarray` of shape `(group, envelope_size)`): float32. The first `envelope_size` values of
+            the frames of a group are whole multiples of these.
         sampling_rate (`int`): of the audio [Hz].
         channels (`int`): of the audio, 1 to 8.
         num_frames (`int`): its length [samples].
@@ -50,6 +55,7 @@ class Embedding:
     """
 
     values: np.ndarray
+    envelope_steps: np.ndarray
     sampling_rate: int
     channels: int
     num_frames: int
@@ -65,7 +71,7 @@ class Embedding:
 
 def weights_fingerprint(model: UnlossyModel) -> str:
     """Hash of a model's weights and of what its embedding's values stand for, wherever it was loaded from."""
-    digest = hashlib.sha256(f"{model.config.embedding_size} {model.config.candidates}".encode())
+    digest = hashlib.sha256(f"{model.config.envelope_size} {model.config.embedding_size}".encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.float().cpu().numpy().tobytes())
@@ -111,19 +117,21 @@ def to_bytes(embedding: Embedding, bits: int = 8) -> bytes:
     """The content of an embedding's file.
 
     Args:
-        bits (`int`, defaults to 8): 8 or 4 a value, or 32 for the values as they are.
+        bits (`int`, defaults to 8): 8 or 4 for each value of the waveform, or 32 for all values as they are.
     """
     if bits not in BITS:
         raise EmbeddingError(f"bits must be one of {', '.join(map(str, BITS))}, got {bits}")
     metadata = {"format": FORMAT, "bits": str(bits), "shape": json.dumps(embedding.values.shape)}
     metadata |= {name: str(getattr(embedding, name)) for name in (*_NUMBERS, "model", "fingerprint")}
     metadata["tags"] = json.dumps(embedding.tags)
+    steps = np.ascontiguousarray(embedding.envelope_steps, np.float32)
     if bits == 32:
-        return save({"embeddings": np.ascontiguousarray(embedding.values, np.float32)}, metadata)
-    codes, low, step = quantise(embedding.values, bits)
-    # A dimension's values resemble one another more than a frame's do.
-    packed = lzma.compress(np.ascontiguousarray(codes.transpose(2, 0, 1)).tobytes())
-    return save({"codes": np.frombuffer(packed, np.uint8), "low": low, "step": step}, metadata)
+        values = np.ascontiguousarray(embedding.values, np.float32)
+        return save({"embeddings": values, "envelope_steps": steps}, metadata)
+    envelope, waveform = np.split(embedding.values, [steps.shape[1]], axis=2)
+    codes, low, step = quantise(waveform, bits)
+    tensors = {"envelope": _pack(_multiples(envelope, steps)), "waveform": _pack(codes.transpose(2, 0, 1))}
+    return save(tensors | {"envelope_steps": steps, "low": low, "step": step}, metadata)
 
 
 def from_bytes(data: bytes) -> Embedding:
@@ -147,27 +155,52 @@ def from_bytes(data: bytes) -> Embedding:
         shape = tuple(int(size) for size in json.loads(metadata["shape"]))
         sampling_rate, channels, num_frames = (int(metadata[name]) for name in _NUMBERS)
         tags = {str(name): str(text) for name, text in json.loads(metadata["tags"]).items()}
-        values = tensors["embeddings"] if "embeddings" in tensors else _unpack(tensors, shape)
+        steps = tensors["envelope_steps"]
+        if steps.ndim != 2:
+            raise ValueError(f"steps of shape {steps.shape}")
+        values = tensors["embeddings"] if "embeddings" in tensors else _values(tensors, shape)
         model, fingerprint = metadata["model"], metadata["fingerprint"]
     except (KeyError, ValueError, TypeError, AttributeError, lzma.LZMAError) as error:
         raise EmbeddingError("is damaged: it does not hold what its header says; encode the audio again") from error
     groups = len(CHANNEL_GROUPS.get(channels, ()))
     if values.shape != shape or len(shape) != 3 or shape[0] != groups or sampling_rate < 1 or num_frames < 1:
         raise EmbeddingError(f"has values of shape {values.shape}, which is not that of {channels} channels")
-    if values.dtype != np.float32 or not np.isfinite(values).all():
+    if any(x.dtype != np.float32 or not np.isfinite(x).all() for x in (values, steps)):
         raise EmbeddingError("has values that are NaN, infinite or no float32: encode the audio again")
-    return Embedding(values, sampling_rate, channels, num_frames, model, fingerprint, tags)
+    return Embedding(values, steps, sampling_rate, channels, num_frames, model, fingerprint, tags)
 
 
-def _unpack(tensors: dict[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
-    groups, frames, size = shape
-    expected = math.prod(shape)
+def _multiples(envelope: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """`(groups of channels, frames, envelope_size)` to `(group, envelope_size, groups of channels, frames / group)`."""
+    channels, frames, _ = envelope.shape
+    padded = np.pad(envelope, ((0, 0), (0, -frames % len(steps)), (0, 0)))
+    multiples = np.rint(padded.reshape(channels, padded.shape[1] // len(steps), *steps.shape) / steps)
+    return multiples.clip(-(2**15), 2**15 - 1).astype(_MULTIPLE).transpose(2, 3, 0, 1)
+
+
+def _pack(array: np.ndarray) -> np.ndarray:
+    return np.frombuffer(lzma.compress(np.ascontiguousarray(array).tobytes()), np.uint8)
+
+
+def _unpack(packed: np.ndarray, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    expected = math.prod(shape) * dtype.itemsize
     # No more than that, whatever a malicious file would unpack to.
-    unpacked = lzma.LZMADecompressor().decompress(tensors["codes"].tobytes(), max_length=expected + 1)
-    if len(unpacked) != expected or tensors["low"].shape != (size,) or tensors["step"].shape != (size,):
+    unpacked = lzma.LZMADecompressor().decompress(packed.tobytes(), max_length=expected + 1)
+    if len(unpacked) != expected:
         raise ValueError("the codes don't fill the shape")
-    codes = np.frombuffer(unpacked, np.uint8).reshape(size, groups, frames).transpose(1, 2, 0)
-    return dequantise(codes, tensors["low"], tensors["step"])
+    return np.frombuffer(unpacked, dtype).reshape(shape)
+
+
+def _values(tensors: dict[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """What a quantised file's tensors stand for, `(groups of channels, frames, size)`."""
+    (channels, frames, size), steps, low, step = shape, *(tensors[name] for name in ("envelope_steps", "low", "step"))
+    group, envelope_size = steps.shape
+    if not low.shape == step.shape == (size - envelope_size,):
+        raise ValueError("the scales don't fit the shape")
+    multiples = _unpack(tensors["envelope"], _MULTIPLE, (group, envelope_size, channels, -(-frames // group)))
+    envelope = (multiples.transpose(2, 3, 0, 1) * steps).reshape(channels, -(-frames // group) * group, envelope_size)[:, :frames]
+    codes = _unpack(tensors["waveform"], np.dtype(np.uint8), (size - envelope_size, channels, frames))
+    return np.concatenate([envelope, dequantise(codes.transpose(1, 2, 0), low, step)], axis=2)
 
 
 def save_embedding(

@@ -112,32 +112,24 @@ def coding_terms(
     *,
     energy: Tensor,
     wanted: Tensor,
-    audio: Tensor,
-    clean_audio: Tensor,
     cell_widths: tuple[int, ...],
     n_fft: int,
     sampling_rate: int,
     frame_mask: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """What training asks of an autoencoder.
+    """What training asks of an autoencoder. (Its waveform follows from the envelope without any weights of its own.)
 
     Args:
         energy, wanted (`Tensor` of shape `(B, T, cells, 2)`): mean power a bin, decoded and of the clean signal.
-        audio, clean_audio (`Tensor` of shape `(B, C, N)`): decoded without detail, and clean.
         cell_widths, n_fft, sampling_rate, frame_mask: see [`detail_terms`].
 
     Returns:
-        `waveform` [dB], `envelope` [dB] and `dissimilarity` (0 … 1), each of shape `()`.
+        `envelope` [dB] and `dissimilarity` (0 … 1), each of shape `()`.
     """
-    clean = clean_audio.float().square().sum(dim=(1, 2))
-    error = (audio - clean_audio).square().sum(dim=(1, 2))
-    waveform = torch.log((error + WAVEFORM_FLOOR * clean + 1e-6) / (clean + 1e-6))
-
     valid = torch.ones_like(energy[:, :, :1, :1]) if frame_mask is None else frame_mask.float()
     floor = inaudible_energy(wanted) + 1e-6
     distance = torch.log((energy + floor) / (wanted + floor)).abs()
     return {
-        "waveform": waveform.mean() * DECIBEL,
         "envelope": _audible_mean(distance, valid, cell_widths, sampling_rate / n_fft),
         "dissimilarity": _dissimilarity(wanted, energy, valid, cell_widths, n_fft, sampling_rate),
     }
@@ -145,7 +137,7 @@ def coding_terms(
 
 def _audible_mean(distance: Tensor, valid: Tensor, cell_widths: tuple[int, ...], hertz_per_bin: float) -> Tensor:
     """Mean of `(B, T, cells, 2)` [nepers of energy], cells weighted by what they are to the ear, of shape `()` [dB]."""
-    audible = audible_width(cell_widths, hertz_per_bin, distance.device)
+    audible = audible_width(cell_widths, hertz_per_bin)[:, None].to(distance)
     means = (distance * audible * valid).sum(dim=(1, 2)) / (audible.sum() * valid.sum(dim=(1, 2)))
     return means.mean() * DECIBEL
 
@@ -178,10 +170,16 @@ def _zones(bin_power: Tensor) -> Tensor:
     return torch.stack([spectrum[:, start:stop].sum(dim=1) for start, stop in pairwise(edges)], dim=1)
 
 
-def audible_width(cell_widths: tuple[int, ...], hertz_per_bin: float, device: torch.device) -> Tensor:
-    """Width of each cell on the ERB-rate scale (Glasberg and Moore, 1990): `(cells, 1)`."""
-    edges = torch.cumsum(torch.tensor((0, *cell_widths), dtype=torch.float32, device=device), dim=0) * hertz_per_bin
-    return torch.diff(21.4 * torch.log10(1 + 0.00437 * edges))[:, None]
+def audible_width(cell_widths: tuple[int, ...], hertz_per_bin: float) -> Tensor:
+    """Width of each cell on the ERB-rate scale (Glasberg and Moore, 1990): float64 of shape `(cells,)`."""
+    edges = torch.cumsum(torch.tensor((0, *cell_widths), dtype=torch.float64), dim=0) * hertz_per_bin
+    return torch.diff(21.4 * torch.log10(1 + 0.00437 * edges))
+
+
+def level_weights(cell_widths: tuple[int, ...], hertz_per_bin: float) -> Tensor:
+    """By what to scale the levels of mid and side `(cells · 2)`, so that their squares count as the loss weights them:
+    the side less, and wide cells of the treble as much as the ear makes of them. float64."""
+    return torch.outer(audible_width(cell_widths, hertz_per_bin), torch.tensor([1.0, SIDE_WEIGHT])).sqrt().flatten()
 
 
 __all__ = ["coding_terms", "detail_terms", "faithful_terms", "weighted_sum"]

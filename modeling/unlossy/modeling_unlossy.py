@@ -38,8 +38,6 @@ from .spectral_unlossy import (
 EMPTY, KEPT = 10**-3, 10**-1.5
 LEAST_SIGNAL = 0.1  # of a cell's energy: what an empty bin counts as, so that its gain is no matter of chance
 MAX_DEFICIT = 14.0  # [nepers of energy]: 61 dB
-# What training adds to an autoencoder's envelope, at most: half a step of 4 bits for values within ±3 deviations.
-ROUNDING = 0.2
 
 
 @dataclass
@@ -301,8 +299,6 @@ class UnlossyModel(UnlossyPreTrainedModel):
             terms = coding_terms(
                 energy=energy,
                 wanted=cell_energy(clean, self.config.cell_widths),
-                audio=faithful_audio,
-                clean_audio=labels,
                 frame_mask=frame_mask,
                 cell_widths=self.config.cell_widths,
                 n_fft=self.config.n_fft,
@@ -316,11 +312,8 @@ class UnlossyModel(UnlossyPreTrainedModel):
     def _code(self, audio: Tensor, spectrum: Tensor, frame_mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """An autoencoder's embedding of audio with such a spectrum, and the energy of cells decoded from it."""
         envelope = self.coder.encode_envelope(power(spectrum[:, :, :-1]), frame_mask)
-        if self.training:
-            envelope = _rounded(envelope)
         energy = self.coder.decode_envelope(envelope, frame_mask)
-        coefficients = mdct(to_mid_side(audio.float()), self.config.hop_length)
-        waveform = self.coder.encode_waveform(coefficients, energy)
+        waveform = self.coder.encode_waveform(to_mid_side(audio.float()), envelope, energy, frame_mask)
         return torch.cat([envelope, waveform], dim=2), energy
 
     def _rebuild(
@@ -334,11 +327,12 @@ class UnlossyModel(UnlossyPreTrainedModel):
         padding_mask: Tensor | None,
     ) -> Tensor:
         """An autoencoder's embedding, and the energy of cells decoded from it, to audio `(B, channels, samples)`."""
-        coefficients, missing = self.coder.decode_waveform(embeddings[:, :, self.config.envelope_size :], energy)
+        envelope, waveform = embeddings.split([self.config.envelope_size, self.config.waveform_size], dim=2)
+        frame_mask = self._frame_mask(padding_mask)
+        coefficients, missing = self.coder.decode_waveform(waveform, envelope, energy, frame_mask)
         if detail != 0:
-            noise = self._noise(offset, coefficients.shape[1])
-            scale = detail * 10 ** (-self.config.detail_threshold / 20)
-            coefficients = coefficients + scale * missing * mdct(noise, self.config.hop_length)[:, : missing.shape[1]]
+            noise = mdct(self._noise(offset, embeddings.shape[1]), coefficients.shape[3])[:, : coefficients.shape[1]]
+            coefficients = coefficients + detail * missing * noise
         audio = from_mid_side(imdct(coefficients, samples), channels)
         return audio if padding_mask is None else audio * padding_mask[:, None]
 
@@ -468,13 +462,6 @@ class UnlossyModel(UnlossyPreTrainedModel):
             n_fft=self.config.n_fft,
             sampling_rate=self.config.sampling_rate,
         )
-
-
-def _rounded(envelope: Tensor) -> Tensor:
-    """Values as they come out of coarse or fine storage: with noise, of another level for each item."""
-    deviation = envelope.detach().std(dim=(0, 1), correction=0)
-    coarseness = torch.rand(len(envelope), 1, 1, device=envelope.device)
-    return envelope + ROUNDING * coarseness * deviation * (2 * torch.rand_like(envelope) - 1)
 
 
 __all__ = [

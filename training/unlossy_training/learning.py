@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from unlossy import UnlossyConfig, UnlossyModel
 from unlossy.coder_unlossy import GROUP, grouped
 from unlossy.layers_unlossy import BandLinear
-from unlossy.loss_unlossy import SIDE_WEIGHT, audible_width
+from unlossy.loss_unlossy import level_weights
 from unlossy.modeling_unlossy import UnlossyOutput
 from unlossy.spectral_unlossy import power
 
@@ -236,9 +236,8 @@ def fit_envelope(model: UnlossyModel, input_values: Tensor) -> None:
     coder = model.coder
     levels = torch.cat([coder.levels(power(model._spectrum(clip[None])[:, :, :-1]))[0] for clip in input_values])
     vectors = grouped(levels[:, : levels.shape[1] // GROUP * GROUP]).flatten(0, 1)
-    # As the loss weights them: the side counts less, and wide cells of the treble as much as the ear makes of them.
-    audible = audible_width(model.config.cell_widths, model.config.sampling_rate / model.config.n_fft, vectors.device)
-    weights = (audible * torch.tensor([1.0, SIDE_WEIGHT], device=vectors.device)).sqrt().flatten().repeat(GROUP)
+    weights = level_weights(model.config.cell_widths, model.config.sampling_rate / model.config.n_fft)
+    weights = weights.to(vectors).repeat(GROUP)
     mean = vectors.mean(dim=0)
     variances, directions = torch.linalg.eigh(torch.cov(((vectors - mean) * weights).T).double())
     size = coder.linear_encoder.out_features

@@ -219,8 +219,9 @@ class _Maker:
         if version in LINEAR:
             basis = np.load(str(self.setup.linear))
             values = linear_encode(self.clean, basis)
-            # Kept in the same file as the model's own.
-            kept, kbps = self._keep(replace(self.embedding, values=values), LINEAR[version])
+            # Kept in the same file as the model's own, but all values alike.
+            linear = replace(self.embedding, values=values, envelope_steps=np.ones((1, 0), np.float32))
+            kept, kbps = self._keep(linear, LINEAR[version])
             return linear_decode(kept.values, basis, self.clean.shape), kbps
         if self.setup.compresses:
             bits, detail = EMBEDDED[version]
