@@ -92,10 +92,10 @@ def test_noise_in_place_of_what_was_nearly_coded_is_quieter(make_lively: Callabl
     there = missing.flatten(2) > 1e-4
     doubt = 10 * torch.log10(variance / missing.flatten(2).square())
     level = 10 * torch.log10(variance / weakest)
-    assert 0.5 > (doubt[there & (level < -20)] - 3).abs().max()
-    assert 0.5 > (doubt[there & (level > 0)] - 15).abs().max()
+    assert (doubt[there & (level < -20)] - 3).abs().max() < 0.5
+    assert (doubt[there & (level > 0)] - 15).abs().max() < 0.5
     between = there & (level < -9) & (level > -11)
-    assert 1.0 > (doubt[between] - 9).abs().max()
+    assert (doubt[between] - 9).abs().max() < 1.0
 
 
 def test_values_are_as_large_for_quiet_audio_as_for_loud(coder: Coder) -> None:

@@ -20,7 +20,6 @@ from unlossy.embedding import (
     to_bytes,
 )
 
-
 STEPS = np.array([[0.1, 2e-3], [0.3, 5.0], [1.0, 1e-4]], np.float32)  # of groups of three frames
 
 

@@ -33,6 +33,15 @@ def test_levels_change_moderately_and_some_treble_fades_out() -> None:
     assert top.median().abs() < 5
 
 
+def test_a_share_of_the_pairs_is_left_alone() -> None:
+    torch.manual_seed(0)
+    sides = torch.randn(2, 100, 1, 1000)
+    changed = ((equalise(sides, RATE, 0.3) - sides).abs() > 1e-4).any(dim=3)[:, :, 0]
+    assert torch.equal(changed[0], changed[1])
+    assert 0.2 < changed[0].float().mean().item() < 0.4
+    assert not ((equalise(sides, RATE, 0.0) - sides).abs() > 1e-4).any()
+
+
 def test_a_level_alone_stays() -> None:
     torch.manual_seed(0)
     assert equalise(torch.zeros(2, 4, 2, 1000), RATE).abs().max() == 0

@@ -1,10 +1,10 @@
 """The embedding of a whole piece and the safetensors file that keeps it: float or quantised, with what decoding needs.
 
 A float file holds the tensor `embeddings`, for any program that reads safetensors. In a quantised one the envelope is
-exact: its values are whole multiples of `envelope_steps`, and `envelope` holds the multiples. `waveform` holds codes for
-the other values, and for each of their dimensions what code 0 stands for (`low`) and what a code is worth (`step`). Both
-are ordered dimension by dimension and packed by LZMA: with the autoencoder in the package, the envelope into 3.2 to 3.8
-bits a value, 8 bits of the waveform into 6.5 to 7.2 and 4 bits into 3.1 to 3.5 (four pieces).
+exact: its values are whole multiples of `envelope_steps`, and `envelope` holds the multiples. `waveform` holds codes of
+the other values; `low` is what code 0 of each dimension stands for, and `step` what a code is worth. Both are ordered
+dimension by dimension and packed by LZMA: with the autoencoder in the package, the envelope into 3.2 to 3.8 bits a
+value, 8 bits of the waveform into 6.5 to 7.2 and 4 bits into 3.1 to 3.5 (four pieces).
 """
 
 import hashlib
@@ -193,12 +193,13 @@ def _unpack(packed: np.ndarray, dtype: np.dtype, shape: tuple[int, ...]) -> np.n
 
 def _values(tensors: dict[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     """What a quantised file's tensors stand for, `(groups of channels, frames, size)`."""
-    (channels, frames, size), steps, low, step = shape, *(tensors[name] for name in ("envelope_steps", "low", "step"))
-    group, envelope_size = steps.shape
+    steps, low, step = (tensors[name] for name in ("envelope_steps", "low", "step"))
+    (channels, frames, size), (group, envelope_size) = shape, steps.shape
+    groups = -(-frames // group)
     if not low.shape == step.shape == (size - envelope_size,):
         raise ValueError("the scales don't fit the shape")
-    multiples = _unpack(tensors["envelope"], _MULTIPLE, (group, envelope_size, channels, -(-frames // group)))
-    envelope = (multiples.transpose(2, 3, 0, 1) * steps).reshape(channels, -(-frames // group) * group, envelope_size)[:, :frames]
+    multiples = _unpack(tensors["envelope"], _MULTIPLE, (group, envelope_size, channels, groups))
+    envelope = (multiples.transpose(2, 3, 0, 1) * steps).reshape(channels, groups * group, envelope_size)[:, :frames]
     codes = _unpack(tensors["waveform"], np.dtype(np.uint8), (size - envelope_size, channels, frames))
     return np.concatenate([envelope, dequantise(codes.transpose(1, 2, 0), low, step)], axis=2)
 

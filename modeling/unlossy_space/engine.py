@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from contextvars import copy_context
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +27,6 @@ _GPU_START, _GPU_SPEED = 10, 30  # [s] to start; and how many times faster than 
 
 # One queue for everybody, first come, first served; two at a time, so that a long clip lets short ones pass.
 QUEUE: dict[str, Any] = {"concurrency_id": "work", "concurrency_limit": 2}
-# Always the same threads: each keeps some memory of the C library's and torch's own, and Gradio has forty of them.
-_THREADS = ThreadPoolExecutor(QUEUE["concurrency_limit"])
 
 _model: "Future[UnlossyModel] | None" = None
 _autoencoder: "Future[UnlossyModel] | None" = None
@@ -142,10 +138,8 @@ def restore_file(path: Path, seconds: float, output: Path, detail: float, progre
         left = taken / share - taken if share > 0 else None  # before the first block is done, it tells nothing
         progress(share, desc="restoring" if left is None else f"{left:.0f} s left")
 
-    # `progress` knows by the context which event it belongs to.
-    job = partial(restore, path, model, detail=detail, output=output, progress=report)
     try:
-        _THREADS.submit(copy_context().run, job).result()
+        restore(path, model, detail=detail, output=output, progress=report)
     finally:
         _give_memory_back()
 

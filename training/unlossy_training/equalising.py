@@ -12,11 +12,12 @@ BELL = 6.0  # [dB], either way
 ROLL_OFF_SHARE = 0.2  # of the pairs: treble that fades out, as in old recordings and with some synthesisers
 
 
-def equalise(pairs: Tensor, sampling_rate: int) -> Tensor:
+def equalise(pairs: Tensor, sampling_rate: int, share: float = 1.0) -> Tensor:
     """
     Args:
         pairs (`Tensor` of shape `(sides, B, C, N)`): whatever goes through one equaliser along the first dimension.
         sampling_rate (`int`): [Hz].
+        share (`float`, defaults to 1.0): of the pairs that go through one.
 
     Returns:
         `Tensor` of the same shape. The phase stays, so that sides fit together as before.
@@ -33,4 +34,5 @@ def equalise(pairs: Tensor, sampling_rate: int) -> Tensor:
     edge, slope = uniform(2.0, 4.0), uniform(6.0, 48.0)  # [octaves above the pivot], [dB an octave]
     rolls_off = torch.rand(batch, 1, device=device) < ROLL_OFF_SHARE
     gain = gain - rolls_off * slope * (octaves - edge).clamp(min=0)
+    gain = gain * (torch.rand(batch, 1, device=device) < share)
     return torch.fft.irfft(torch.fft.rfft(pairs) * (10 ** (gain / 20))[:, None], n=samples)

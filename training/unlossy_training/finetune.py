@@ -5,10 +5,10 @@
     unlossy-train finetune matched/ --output mine/                          # matched/clean/ and matched/degraded/
     unlossy-train finetune me/pairs --output mine/ --general other/pairs    # pairs that are there already
 
-It starts from the checkpoint in the package or from --model, with a low learning rate, and with discriminators if that
-model comes with its own. A share of the training is on general pairs, against forgetting. It ends when the validation
-loss stops falling or the time is spent, keeps the weights with the lowest, and measures both models on recordings that
-neither training nor that choice has seen. The same command goes on where it was interrupted.
+It starts from the checkpoint in the package or from --model, with discriminators if that model comes with its own. A
+share of the training is on general pairs, against forgetting. It ends when the validation loss stops falling or the
+time is spent, keeps the weights with the lowest, and measures both models on recordings that neither training nor that
+choice has seen. The same command goes on where it was interrupted.
 """
 
 import argparse
@@ -62,12 +62,13 @@ RENDERED = "pieces that `unlossy-train corpus` has made up and rendered: not sin
 def base_config(base: str, discriminator: bool) -> FitConfig:
     """How to train on top of a checkpoint: what training/RESULTS.md found to keep what was learned.
 
-    In the minutes that a CPU is given, only the detail hears enough to change for the better.
+    In the minutes that a CPU is given, only the detail hears enough to change for the better. It learns recordings as
+    they are: equalisers make a predictor fit for others.
     """
     if not discriminator and not torch.cuda.is_available():
         return FitConfig(
-            from_checkpoint=base, part="detail", batch_size=6, segment_seconds=3.0, learning_rate=3e-4, warmup=20,
-            ema=0.99, patience=PATIENCE, validation_clips=10, visqol=False, log_every=10,
+            from_checkpoint=base, part="detail", equalised=0.0, batch_size=6, segment_seconds=3.0, learning_rate=1e-3,
+            warmup=20, ema=0.99, patience=PATIENCE, validation_clips=10, visqol=False, log_every=10,
         )  # fmt: skip
     config = FitConfig(
         from_checkpoint=base, learning_rate=4e-4, warmup=20, ema=0.99, patience=PATIENCE, validation_clips=10,

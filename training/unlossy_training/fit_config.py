@@ -59,6 +59,9 @@ class FitConfig:
         default=1.0,
         metadata=_help("share of segments that go in degraded; the others go in clean"),
     )
+    equalised: float = field(
+        default=0.3, metadata=_help("part detail: share of segments whose sides go through a random equaliser")
+    )
     max_minutes: float | None = field(default=None, metadata=_help("budget [min], over all resumptions"))
     max_steps: int | None = field(default=None, metadata=_help("budget [steps]; with both, the one that ends first"))
     batch_size: int = field(default=6, metadata=_help("segments a process and forward pass"))
@@ -115,8 +118,9 @@ class FitConfig:
         for name in NOT_NEGATIVE:
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be below 0, got {getattr(self, name)}")
-        if not 0 <= self.degraded <= 1:
-            raise ValueError(f"degraded must be from 0 to 1, got {self.degraded}")
+        for name in ("degraded", "equalised"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be in 0 … 1, got {self.ema}")
         if not 0 < self.general_share < 1:

@@ -34,17 +34,19 @@ class NotFiniteError(FloatingPointError):
 
 
 class DetailAlone(nn.Module):
-    """A restorer of which the detail predictor alone learns, from pairs that went through random equalisers; calls give
-    its loss."""
+    """A restorer of which the detail predictor alone learns, from pairs of which a share went through random
+    equalisers; calls give its loss."""
 
-    def __init__(self, model: UnlossyModel):
+    def __init__(self, model: UnlossyModel, equalised: float):
         super().__init__()
+        self.equalised = equalised
         self.model = model.requires_grad_(False)
         model.detail_head.requires_grad_(True)
 
     def forward(self, input_values: Tensor, labels: Tensor, detail: float) -> UnlossyOutput:
         if self.training:
-            input_values, labels = equalise(torch.stack([input_values, labels]), self.model.config.sampling_rate)
+            sides = torch.stack([input_values, labels])
+            input_values, labels = equalise(sides, self.model.config.sampling_rate, self.equalised)
         return self.model.detail_loss(input_values, labels)
 
 
@@ -70,7 +72,7 @@ class Learner:
         self.accelerator, self.config = accelerator, config
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema)).to(accelerator.device)
         self.averaged = cast(UnlossyModel, self.average.module)
-        learning = DetailAlone(model) if config.part == "detail" else model
+        learning = DetailAlone(model, config.equalised) if config.part == "detail" else model
         parameters = [parameter for parameter in learning.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
         self.model, self.optimizer = accelerator.prepare(learning, optimizer)
