@@ -114,9 +114,9 @@ def test_the_shipped_autoencoder_rebuilds_what_it_knows_at_eleven_to_one() -> No
     for bits in BITS:
         decoded = np.asarray(decode(from_bytes(to_bytes(embedding, bits)), model, detail=0.0).audio)
         errors[bits] = 10 * np.log10(np.square(audio).sum() / np.square(audio - decoded).sum())
-    assert errors[32] > 7.5  # what is below 2 kHz alone makes 7.2
-    assert errors[8] > errors[32] - 0.3
-    assert errors[4] > errors[32] - 4
+    assert errors[32] > 9.5  # what is below 2 kHz alone makes 7.2
+    assert errors[8] > errors[32] - 0.1
+    assert errors[4] > errors[32] - 1
 
 
 def test_audio_beyond_reason_is_refused(autoencoder: UnlossyModel) -> None:
