@@ -67,8 +67,8 @@ def base_config(base: str, discriminator: bool) -> FitConfig:
     """
     if not discriminator and not torch.cuda.is_available():
         return FitConfig(
-            from_checkpoint=base, part="detail", equalised=0.0, batch_size=6, segment_seconds=3.0, learning_rate=1e-3,
-            warmup=20, ema=0.99, patience=PATIENCE, validation_clips=10, visqol=False, log_every=10,
+            from_checkpoint=base, part="detail", equalised=0.0, general_share=0.5, batch_size=6, segment_seconds=3.0,
+            learning_rate=1e-3, warmup=20, ema=0.99, patience=PATIENCE, validation_clips=10, visqol=False, log_every=10,
         )  # fmt: skip
     config = FitConfig(
         from_checkpoint=base, learning_rate=4e-4, warmup=20, ema=0.99, patience=PATIENCE, validation_clips=10,
