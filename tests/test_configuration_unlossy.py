@@ -34,6 +34,7 @@ AUTOENCODER: dict[str, Any] = {
         ({"hidden_sizes": (32, 80, 96, 160)}, "must narrow towards the bottleneck"),
         ({"embedding_size": 2000}, "must narrow towards the bottleneck"),
         ({"kernel_size": 4}, "kernel_size must be odd"),
+        ({"detail_stride": 3}, "detail_stride must be 1, 2 or 4, got 3"),
         ({"cell_width": 0}, "cell_width must be positive, got 0"),
         ({"depths": (1, 2, 0, 2)}, "depths must be positive"),
         ({"n_fft": "2048"}, "expected int, got str"),

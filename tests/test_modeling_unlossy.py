@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 import unlossy
 from unlossy import UnlossyConfig, UnlossyModel
 from unlossy.layers_unlossy import BandLinear, DetailPredictor
+from unlossy.spectral_unlossy import power
 
 RATE = 44_100
 TINY: dict[str, Any] = {"hidden_sizes": (8, 8), "depths": (1, 1), "embedding_size": 32, "detail_size": 16}
@@ -79,11 +80,11 @@ def test_batch_gives_the_same_as_single_items(lively_model):
 
 def test_blocks_agree_with_the_whole(lively_model):
     config = lively_model.config
-    audio = music(2 * RATE)
+    audio = music(3 * RATE)
     whole = lively_model(audio).audio_values
     reach = -(-config.receptive_field // config.block_alignment) * config.block_alignment
     start = 10 * config.block_alignment
-    stop = start + RATE
+    stop = start + 2 * RATE
     block = lively_model(audio[..., start:stop], offset=start).audio_values
     inner = slice(reach, stop - start - reach)
     assert snr(whole[..., start:stop][..., inner], block[..., inner]) > 90
@@ -151,6 +152,26 @@ def test_what_drowns_in_noise_is_turned_down():
         gain[name] = float((restored * tone)[middle].sum() / (tone * tone)[middle].sum())
     assert gain["loud"] > 0.8
     assert gain["quiet"] < 0.2
+
+
+def test_what_is_missing_does_not_depend_on_how_loud_it_is(lively_model):
+    audio = music(2 * RATE)
+    loud, quiet = (lively_model._spectrum(level * audio)[:, :, :-1] for level in (1.0, 0.2))
+    with torch.no_grad():
+        wanted, given = (lively_model._missing(power(bins), None).deficit for bins in (loud, quiet))
+    inner = slice(60, -60)  # at the ends silence is compared with
+    assert wanted[:, inner].std() > 0.1
+    torch.testing.assert_close(given[:, inner], wanted[:, inner], atol=0.02, rtol=0.02)
+
+
+def test_digital_silence_between_sounds_stays_silent(make_lively):
+    model = make_lively(detail_threshold=0.0, kept_threshold=0.0)
+    predict_deficit(model, 20)
+    audio = music(30_000)
+    audio[..., 8000:20_000] = 0
+    added = model(audio).audio_values - model(audio, detail=0).audio_values
+    assert added[..., :6000].abs().max() > 1e-3
+    assert added[..., 11_000:17_000].abs().max() == 0
 
 
 @pytest.mark.parametrize(("decibels", "added"), [(5, False), (15, True)])

@@ -1,12 +1,13 @@
 """The differentiable similarity: its bands, its scale, and that it follows ViSQOL's own."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from unlossy.similarity_unlossy import BANDS, auditory_levels, similarity
+from unlossy.similarity_unlossy import BANDS, RATING_SLOPES, auditory_levels, band_weights, similarity
 from unlossy.spectral_unlossy import cell_energy, power, stft, to_mid_side
 
 WIDTHS = (4,) * 16 + (8,) * 8 + (16,) * 56
@@ -47,6 +48,25 @@ def test_what_is_far_below_full_scale_counts_for_nothing() -> None:
     loud = levels_of(tone(1000))
     faint = levels_of(tone(1000) + tone(15_000, 1e-6))
     assert similarity(loud, faint).min() > 0.99
+
+
+def test_slopes_are_those_of_visqols_regression() -> None:
+    import visqol
+
+    model = Path(visqol.__file__).parent / "model" / "libsvm_nu_svr_model.txt"
+    head, vectors = model.read_text().split("SV\n")
+    gamma = float(head.split("gamma ")[1].split()[0])
+    rows = [line.split() for line in vectors.splitlines()]
+    coefficients = torch.tensor([float(row[0]) for row in rows], dtype=torch.float64)
+    support = torch.tensor([[float(x.split(":")[1]) for x in row[1:]] for row in rows], dtype=torch.float64)
+    similar = torch.full((BANDS,), 0.95, dtype=torch.float64, requires_grad=True)
+    (coefficients * torch.exp(-gamma * (similar - support).square().sum(dim=1))).sum().backward()
+    assert similar.grad is not None
+    slopes = torch.tensor(RATING_SLOPES, dtype=torch.float64)
+    torch.testing.assert_close(slopes, similar.grad.clamp(min=0.02), atol=0.01, rtol=0)
+    assert similar.grad[23:].sum() > 0.87 * similar.grad.sum()
+    assert band_weights().sum().item() == pytest.approx(1)
+    assert band_weights().min() > 0
 
 
 def test_gradients_are_finite_in_silence() -> None:

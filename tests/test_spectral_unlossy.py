@@ -12,6 +12,7 @@ from unlossy.spectral_unlossy import (
     imdct,
     istft,
     mdct,
+    nearby_energy,
     num_frames,
     position_noise,
     power,
@@ -106,6 +107,15 @@ def test_sloping_base_is_never_below_the_energy() -> None:
     energy = torch.rand(2, 5, len(widths), 2, generator=torch.Generator().manual_seed(0)) ** 8
     assert (sloping_base(energy, widths) >= energy * (1 - 1e-6)).all()
     assert sloping_base(torch.zeros_like(energy), widths).abs().max() == 0
+
+
+def test_nearby_energy_is_the_mean_of_the_frames_around() -> None:
+    energy = torch.rand(2, 9, 5, 2, generator=torch.Generator().manual_seed(0))
+    nearby = nearby_energy(energy, 2)
+    assert nearby.shape == energy.shape
+    torch.testing.assert_close(nearby[:, 4], energy[:, 2:7].mean(dim=1))
+    torch.testing.assert_close(nearby[:, 0], energy[:, :3].sum(dim=1) / 5)
+    torch.testing.assert_close(nearby_energy(torch.nn.functional.pad(energy, (0, 0, 0, 0, 0, 4)), 2)[:, :9], nearby)
 
 
 def test_noise_is_a_function_of_the_position() -> None:

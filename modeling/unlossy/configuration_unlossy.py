@@ -6,6 +6,8 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .attack_unlossy import REACH as ATTACK_REACH
+
 # Keys that transformers itself writes into, or passes through, a configuration beside the declared fields.
 _FOREIGN_KEYS = {
     "attn_implementation",
@@ -37,7 +39,11 @@ _POSITIVE = (
     "detail_size",
     "detail_kernel_size",
     "detail_dilations",
+    "detail_stride",
 )
+
+# What a cell's surroundings are to a restorer's detail, to either side [frames]: 0.14 s.
+NEARBY = 12
 
 
 @strict
@@ -71,6 +77,7 @@ class UnlossyConfig(PreTrainedConfig):
         detail_size (`int`, defaults to 256): channels of a restorer's detail predictor.
         detail_kernel_size (`int`, defaults to 7): of its convolutions over time [frames], odd.
         detail_dilations (`tuple[int, ...]`): dilation of each of its blocks.
+        detail_stride (`int`, defaults to 2): frames that it takes together.
         detail_threshold (`float`, defaults to 4.0): of a restorer, how much of a predicted energy deficit is doubted
             where the input has next to nothing [dB]; detail makes up for what is beyond it. Of an autoencoder, how much
             quieter the detail is than what is missing, where that is far weaker than what is coded [dB]. A calibration
@@ -102,7 +109,8 @@ class UnlossyConfig(PreTrainedConfig):
     compression_exponent: float | int = 0.3
     detail_size: int = 256
     detail_kernel_size: int = 7
-    detail_dilations: list[int] | tuple[int, ...] = (1, 1, 2, 1, 2, 1)
+    detail_dilations: list[int] | tuple[int, ...] = (1, 1, 1, 1, 2, 1)
+    detail_stride: int = 2
     detail_threshold: float | int = 4.0
     kept_threshold: float | int = 12.0
 
@@ -131,6 +139,8 @@ class UnlossyConfig(PreTrainedConfig):
         filled = sum(count * width for count, width in zip(self.band_counts, self.band_widths, strict=True))
         if filled != self.n_fft // 2:
             raise ValueError(f"The bands must fill n_fft / 2 = {self.n_fft // 2} bins, got {filled}.")
+        if 4 % self.detail_stride:
+            raise ValueError(f"detail_stride must be 1, 2 or 4, got {self.detail_stride}.")
         if any(width > self.cell_width and width % self.cell_width for width in self.band_widths):
             raise ValueError(f"Bands must be whole cells of {self.cell_width} bins, got widths {self.band_widths}.")
         if len(self.band_counts) < 2:
@@ -197,14 +207,14 @@ class UnlossyConfig(PreTrainedConfig):
     @property
     def receptive_field(self) -> int:
         """How far an output sample looks to either side [samples]: the convolutions of the trunk or of the detail
-        predictor, or the frames that the mask reaches to or that an autoencoder codes together, and the window on the
-        way in and out."""
+        predictor, or the frames that the mask reaches to or that an autoencoder codes together, the window on the
+        way in and out, and what is compared before an attack."""
         trunk = 2 * sum(self.depths) * (self.kernel_size // 2)
         if not self.residual:
             trunk += 2 * (self.block_alignment // self.hop_length - 1)
-        detail = sum(self.detail_dilations) * (self.detail_kernel_size // 2)
+        detail = self.detail_stride * (sum(self.detail_dilations) * (self.detail_kernel_size // 2) + 1) - 1 + NEARBY
         frames = max(trunk, detail if self.residual else 0, 2)
-        return frames * self.hop_length + self.n_fft
+        return frames * self.hop_length + self.n_fft + (ATTACK_REACH if self.residual else 0)
 
     @property
     def block_alignment(self) -> int:

@@ -15,6 +15,7 @@ from .configuration_unlossy import UnlossyConfig
 
 # Levels [nepers of energy] with mean about 0 and deviation about 1; -120 dB is the lowest.
 LEVEL_SCALE, LEVEL_SHIFT = 6.0, 2.2
+FAINTEST = -25.0  # level of a cell beside which its surroundings' loudness is as good as infinite [nepers of energy]
 
 
 def cell_features(level: Tensor, unevenness: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,7 +110,7 @@ class ConvNextBlock(GradientCheckpointingLayer):
         self.depthwise = nn.Conv2d(size, size, kernel, padding=padding, dilation=(dilation, 1), groups=size)
         self.norm = nn.LayerNorm(size)
         self.widen = nn.Linear(size, size * expansion)
-        self.activation = nn.GELU(approximate="tanh")
+        self.activation = nn.GELU()  # its tanh approximation takes a CPU three times as long
         self.narrow = ZeroLinear(size * expansion, size, bias=False)
 
     def forward(self, hidden: Tensor, frame_mask: Tensor | None = None) -> Tensor:
@@ -184,15 +185,17 @@ class Decoder(nn.Module):
 
 class DetailPredictor(nn.Module):
     """From each cell's energy in the degraded spectrum to what is missing there: convolutions over time, all cells at
-    once, as in Vocos (https://arxiv.org/abs/2306.00814).
+    once, as in Vocos (https://arxiv.org/abs/2306.00814), and as many frames together as `config.detail_stride` says.
 
     Treble follows what is below it, across the whole spectrum and within some hundredths of a second. This sees both at
-    a fraction of the trunk's cost, and learns from cells alone, many times faster.
+    a fraction of the trunk's cost, and learns from cells alone, many times faster. It hears everything equally loud:
+    how loud the recording is says nothing about what is missing.
     """
 
     def __init__(self, config: UnlossyConfig):
         super().__init__()
-        values, size = 2 * len(config.cell_widths), config.detail_size
+        self.stride, size = config.detail_stride, config.detail_size
+        values = 2 * len(config.cell_widths) * self.stride
         self.input = nn.Linear(2 * values, size)
         self.blocks = nn.ModuleList(
             ConvNextBlock(size, config.expansion, (config.detail_kernel_size, 1), dilation)
@@ -201,20 +204,25 @@ class DetailPredictor(nn.Module):
         self.norm = nn.LayerNorm(size)
         self.output = ZeroLinear(size, values)
 
-    def forward(self, level: Tensor, unevenness: Tensor, frame_mask: Tensor | None) -> Tensor:
+    def forward(self, level: Tensor, unevenness: Tensor, loudness: Tensor, frame_mask: Tensor | None) -> Tensor:
         """
         Args:
-            level (`Tensor` of shape `(B, T, cells, 2)`): of mid and side, a full-scale sine in a bin being 0 [nepers of
-                energy].
+            level (`Tensor` of shape `(B, T, cells, 2)`, `T` a multiple of the stride): of mid and side, a full-scale
+                sine in a bin being 0 [nepers of energy].
             unevenness (`Tensor` of shape `(B, T, cells, 2)`): arithmetic over geometric mean of the bins [nepers of
                 energy].
+            loudness (`Tensor` of shape `(B, T, 1, 1)`): what `level` is heard relative to [nepers of energy].
             frame_mask (`Tensor` of shape `(B, T, 1, 1)`, *optional*): 1 on audio, 0 on padding.
 
         Returns:
             `Tensor` of shape `(B, T, cells, 2)`: deficit [nepers of energy].
         """
-        features = torch.cat(cell_features(level, unevenness), dim=2)
+        relative = (level - loudness).clamp(min=FAINTEST)
+        features = torch.cat([relative / 5 + 2.4, 0.7 * unevenness - 0.4], dim=2)
+        features = features.flatten(2).unflatten(1, (-1, self.stride)).flatten(2)
         hidden = self.input(features.to(self.input.weight.dtype))[:, :, None]
+        mask = None if frame_mask is None else frame_mask[:, :: self.stride]
         for block in self.blocks:
-            hidden = block(hidden, frame_mask)
-        return 8 * self.output(self.norm(hidden))[:, :, 0].float().unflatten(2, level.shape[2:])
+            hidden = block(hidden, mask)
+        deficit = 8 * self.output(self.norm(hidden))[:, :, 0].float()
+        return deficit.unflatten(2, (self.stride, *level.shape[2:])).flatten(1, 2)

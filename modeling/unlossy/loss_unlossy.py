@@ -19,11 +19,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .similarity_unlossy import STEP, auditory_levels, similarity
+from .similarity_unlossy import STEP, auditory_levels, band_weights, similarity
 from .spectral_unlossy import inaudible_energy, power
 
 DECIBEL = 10 / math.log(10)
-WEIGHTS = {"waveform": 1.0, "zones": 0.5, "envelope": 0.5, "dissimilarity": 8.0}
+WEIGHTS = {"waveform": 1.0, "zones": 0.5, "envelope": 0.5, "dissimilarity": 10.0}
 # Errors this far below the clean signal count as none: what is already good must stay, and a pair without any
 # degradation must not divide by zero.
 WAVEFORM_FLOOR = 10**-4.0
@@ -151,7 +151,8 @@ def _dissimilarity(
     kept = valid[:, ::STEP, :, 0].transpose(1, 2)  # (B, 1, frames)
     # The last frame is compared together with the one after, which is there or not as padding has it.
     kept = kept * torch.nn.functional.pad(kept[:, :, 1:], (0, 1))
-    different = (1 - similar).mean(dim=2) * kept  # (B, mid and side, frames)
+    weights = band_weights().to(similar)[:, None]
+    different = ((1 - similar) * weights).sum(dim=2) * kept  # (B, mid and side, frames)
     of_each = different.sum(dim=2) / kept.sum(dim=2).clamp(min=1)
     return (of_each * torch.tensor([1.0, SIDE_WEIGHT], device=given.device)).mean()
 

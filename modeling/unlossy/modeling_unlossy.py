@@ -9,8 +9,9 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from .attack_unlossy import quieter_before_attacks
 from .coder_unlossy import Coder
-from .configuration_unlossy import UnlossyConfig
+from .configuration_unlossy import NEARBY, UnlossyConfig
 from .layers_unlossy import BandHead, BandLinear, BandSplit, Decoder, DetailPredictor, Encoder, ZeroLinear
 from .loss_unlossy import coding_terms, detail_terms, faithful_terms, weighted_sum
 from .spectral_unlossy import (
@@ -21,6 +22,7 @@ from .spectral_unlossy import (
     inaudible_energy,
     istft,
     mdct,
+    nearby_energy,
     num_frames,
     position_noise,
     power,
@@ -210,7 +212,7 @@ class UnlossyModel(UnlossyPreTrainedModel):
             _, skips = self.encoder(self._bands(spectrum), frame_mask)
         faithful, missing = self._correct(embeddings, spectrum, skips, frame_mask)
         bins = self._add_detail(faithful, missing, detail, offset, input_values)
-        audio = self._audio(bins, spectrum, input_values.shape[2], channels, padding_mask)
+        audio = self._audio(bins, spectrum, input_values, padding_mask)
         return UnlossyDecoderOutput(audio_values=audio)
 
     def forward(
@@ -256,17 +258,16 @@ class UnlossyModel(UnlossyPreTrainedModel):
     ) -> UnlossyOutput:
         """`forward` of a restorer."""
         spectrum = self._spectrum(input_values)
-        channels, samples = input_values.shape[1:]
         frame_mask = self._frame_mask(padding_mask)
         embeddings, skips = self.encoder(self._bands(spectrum), frame_mask)
         faithful, missing = self._correct(embeddings, spectrum, skips, frame_mask)
         bins = self._add_detail(faithful, missing, detail, offset, input_values)
-        audio = self._audio(bins, spectrum, samples, channels, padding_mask)
+        audio = self._audio(bins, spectrum, input_values, padding_mask)
         loss, terms, faithful_audio = None, None, None
         if labels is not None:
             faithful_audio = audio
             if detail != 0:
-                faithful_audio = self._audio(faithful, spectrum, samples, channels, padding_mask)
+                faithful_audio = self._audio(faithful, spectrum, input_values, padding_mask)
             clean = self._spectrum(labels)[:, :, :-1]
             terms = faithful_terms(
                 degraded=spectrum[:, :, :-1],
@@ -351,14 +352,15 @@ class UnlossyModel(UnlossyPreTrainedModel):
         _, frames, bins, _ = spectrum.shape
         return spectrum * steady_phase(frames, bins, spectrum.device)
 
-    def _audio(
-        self, bins: Tensor, spectrum: Tensor, samples: int, channels: int, padding_mask: Tensor | None
-    ) -> Tensor:
-        """Bins `(B, T, F - 1, 2)` to audio `(B, channels, samples)`; the top bin stays the input's."""
+    def _audio(self, bins: Tensor, spectrum: Tensor, degraded: Tensor, padding_mask: Tensor | None) -> Tensor:
+        """A restorer's bins `(B, T, F - 1, 2)` to audio of the shape of `degraded`, `(B, channels, samples)`; the top
+        bin of `spectrum` stays."""
         full = torch.cat([bins, spectrum[:, :, -1:]], dim=2)
         _, frames, all_bins, _ = full.shape
         full = full * steady_phase(frames, all_bins, full.device).conj()
+        channels, samples = degraded.shape[1:]
         audio = from_mid_side(istft(full, samples, self.config.n_fft, self.config.hop_length), channels)
+        audio = quieter_before_attacks(audio, degraded)
         return audio if padding_mask is None else audio * padding_mask[:, None]
 
     def _frame_mask(self, padding_mask: Tensor | None) -> Tensor | None:
@@ -372,9 +374,9 @@ class UnlossyModel(UnlossyPreTrainedModel):
 
     def _bands(self, spectrum: Tensor) -> Tensor:
         """The spectrum `(B, T, F, 2)` to the encoder's input `(B, T, K, C)`."""
-        bins = torch.view_as_real(spectrum[:, :, :-1] / (self.config.n_fft / 4))  # a full-scale sine has magnitude 1
-        level = torch.log(bins.square().sum(-1, keepdim=True) + 1e-12)
-        compressed = bins * torch.exp(level * ((self.config.compression_exponent - 1) / 2))
+        bins = spectrum[:, :, :-1] / (self.config.n_fft / 4)  # a full-scale sine has magnitude 1
+        level = torch.log(power(bins)[..., None] + 1e-12)
+        compressed = torch.view_as_real(bins) * torch.exp(level * ((self.config.compression_exponent - 1) / 2))
         # -120 dB, the noise floor of 16 bits in one bin, to 0 dB becomes -3 .. 3. Treble is often below -80 dB.
         features = torch.cat([compressed, level / 4.6 + 3], dim=-1).flatten(3)
         return self.band_split(features.to(self.dtype))
@@ -387,7 +389,7 @@ class UnlossyModel(UnlossyPreTrainedModel):
         widths = self.config.cell_widths
         values = self.spectrum_head(hidden).float().unflatten(3, (-1, 2, 2))
         residual, mask = values.unbind(-3)
-        residual, mask = torch.view_as_complex(residual.contiguous()), torch.view_as_complex(torch.tanh(mask))
+        residual, mask = torch.view_as_complex(residual), torch.view_as_complex(torch.tanh(mask))
         bins = spectrum[:, :, :-1]
         bin_power = power(bins)
         missing = self._missing(bin_power, frame_mask)
@@ -399,18 +401,25 @@ class UnlossyModel(UnlossyPreTrainedModel):
         faithful = bins * (wiener + mask) + residual * spread_cells(base.sqrt(), widths)
         # A steady tone has the same value two frames on, but another error: the codec's frames are shorter.
         weights = torch.tanh(self.neighbour_head(hidden).float().unflatten(3, (2, 2, 2)))
-        before, after = (torch.view_as_complex(part.contiguous()) for part in weights.unbind(-3))
+        before, after = (torch.view_as_complex(part) for part in weights.unbind(-3))
         narrow, wide = faithful.split([weights.shape[2], bins.shape[2] - weights.shape[2]], dim=2)
         padded = nn.functional.pad(bins[:, :, : weights.shape[2]], (0, 0, 0, 0, 2, 2))
         return torch.cat([narrow + before * padded[:, :-4] + after * padded[:, 4:], wide], dim=2), missing
 
     def _missing(self, bin_power: Tensor, frame_mask: Tensor | None) -> _Missing:
         """What a restorer finds missing in the input, from the power of its bins `(B, T, F - 1, 2)`."""
-        widths = self.config.cell_widths
+        widths, frames = self.config.cell_widths, bin_power.shape[1]
+        # Silence, where a whole signal ends and a padded one goes on.
+        bin_power = nn.functional.pad(bin_power, (0, 0, 0, 0, 0, -frames % self.config.detail_stride))
         energy = cell_energy(bin_power, widths)
+        nearby = nearby_energy(energy, NEARBY)
         level, unevenness = cell_levels(bin_power, widths, self.config.n_fft)
-        empty = torch.maximum(EMPTY * sloping_base(energy, widths), inaudible_energy(energy))
-        return _Missing(energy, torch.maximum(energy, empty), self.detail_head(level, unevenness, frame_mask))
+        loudness = torch.log(nearby.sum(dim=(2, 3), keepdim=True) / (self.config.n_fft / 4) ** 2 + 1e-9)
+        deficit = self.detail_head(level, unevenness, loudness, frame_mask)
+        # What an empty cell is measured against is steady: the rhythm of what is missing is the prediction's alone.
+        empty = torch.maximum(EMPTY * sloping_base(nearby, widths), inaudible_energy(nearby))
+        present = torch.maximum(energy, empty) * (energy.sum(dim=(2, 3), keepdim=True) > 0)
+        return _Missing(energy[:, :frames], present[:, :frames], deficit[:, :frames])
 
     def _add_detail(self, faithful: Tensor, missing: _Missing, detail: float, offset: int, audio: Tensor) -> Tensor:
         """Faithful bins, and noise that makes up for what is missing: complex `(B, T, F - 1, 2)`. Within a frame the

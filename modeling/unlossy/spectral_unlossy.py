@@ -73,7 +73,8 @@ def istft(spectrum: Tensor, samples: int, n_fft: int, hop_length: int) -> Tensor
 
 def power(spectrum: Tensor) -> Tensor:
     """Squared magnitude of a complex tensor, without the square root that `abs` has a poor gradient for."""
-    return torch.view_as_real(spectrum).square().sum(-1)
+    real, imaginary = torch.view_as_real(spectrum).unbind(-1)
+    return torch.addcmul(real.square(), imaginary, imaginary)
 
 
 def mdct(audio: Tensor, hop_length: int) -> Tensor:
@@ -145,6 +146,13 @@ def cell_levels(bin_power: Tensor, widths: tuple[int, ...], n_fft: int) -> tuple
     relative = bin_power / (n_fft / 4) ** 2  # to a full-scale sine
     level = torch.log(cell_energy(relative, widths) + 1e-12)
     return level, level - cell_energy(torch.log(relative + 1e-12), widths)
+
+
+def nearby_energy(energy: Tensor, frames: int) -> Tensor:
+    """Mean over so many frames to either side, with nothing beyond the ends: `(B, T, cells, C)` to the same shape."""
+    flat = energy.flatten(2).transpose(1, 2)
+    mean = torch.nn.functional.avg_pool1d(flat, 2 * frames + 1, 1, frames)
+    return mean.transpose(1, 2).view_as(energy)
 
 
 def inaudible_energy(energy: Tensor) -> Tensor:
