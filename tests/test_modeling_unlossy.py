@@ -400,3 +400,18 @@ def test_shipped_checkpoint_loads_and_restores():
     restored = model(audio).audio_values
     assert restored.shape == audio.shape
     assert torch.isfinite(restored).all()
+
+
+def test_the_side_keeps_its_energy_when_noise_is_turned_down():
+    model = UnlossyModel(UnlossyConfig(**TINY)).eval()
+    for linear in model.noise_head.linears:
+        torch.nn.init.constant_(linear.bias, 0.5)
+    audio = 0.1 * torch.randn(1, 2, 40_000, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        restored = model(audio, detail=0).audio_values
+    energy = {}
+    for name, sign in (("mid", 1), ("side", -1)):
+        given, kept = ((x[:, 0] + sign * x[:, 1]).square().sum() for x in (audio, restored))
+        energy[name] = 10 * torch.log10(kept / given).item()
+    assert energy["mid"] < -1
+    assert energy["side"] == pytest.approx(0, abs=0.3)

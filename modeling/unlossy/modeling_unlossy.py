@@ -39,6 +39,7 @@ from .spectral_unlossy import (
 # counted from there. Not so far below the slope, it counts as kept by the codec [power ratios].
 EMPTY, KEPT = 10**-3, 10**-1.5
 LEAST_SIGNAL = 0.1  # of a cell's energy: what an empty bin counts as, so that its gain is no matter of chance
+MAX_WIDENING = 4.0  # of the side in a cell, where its correction leaves next to nothing [power ratio]
 MAX_DEFICIT = 14.0  # [nepers of energy]: 61 dB
 
 
@@ -404,7 +405,16 @@ class UnlossyModel(UnlossyPreTrainedModel):
         before, after = (torch.view_as_complex(part) for part in weights.unbind(-3))
         narrow, wide = faithful.split([weights.shape[2], bins.shape[2] - weights.shape[2]], dim=2)
         padded = nn.functional.pad(bins[:, :, : weights.shape[2]], (0, 0, 0, 0, 2, 2))
-        return torch.cat([narrow + before * padded[:, :-4] + after * padded[:, 4:], wide], dim=2), missing
+        bins = torch.cat([narrow + before * padded[:, :-4] + after * padded[:, 4:], wide], dim=2)
+        return self._widen(bins, missing.energy), missing
+
+    def _widen(self, bins: Tensor, energy: Tensor) -> Tensor:
+        """Give the side of corrected bins `(B, T, F - 1, 2)` back the energy that it had in each cell of the input.
+        What is noisy is turned down, the side more than the mid: the stereo image would become narrower."""
+        mid, side = bins.split(1, dim=3)
+        lost = energy[..., 1:] / (cell_energy(power(side), self.config.cell_widths) + 1e-9)
+        gain = spread_cells(lost.clamp(1, MAX_WIDENING).sqrt(), self.config.cell_widths)
+        return torch.cat([mid, side * gain], dim=3)
 
     def _missing(self, bin_power: Tensor, frame_mask: Tensor | None) -> _Missing:
         """What a restorer finds missing in the input, from the power of its bins `(B, T, F - 1, 2)`."""
