@@ -402,7 +402,7 @@ def test_shipped_checkpoint_loads_and_restores():
     assert torch.isfinite(restored).all()
 
 
-def test_the_side_keeps_its_energy_when_noise_is_turned_down():
+def test_the_side_is_turned_down_half_as_much_as_the_mid():
     model = UnlossyModel(UnlossyConfig(**TINY)).eval()
     for linear in model.noise_head.linears:
         torch.nn.init.constant_(linear.bias, 0.5)
@@ -414,4 +414,4 @@ def test_the_side_keeps_its_energy_when_noise_is_turned_down():
         given, kept = ((x[:, 0] + sign * x[:, 1]).square().sum() for x in (audio, restored))
         energy[name] = 10 * torch.log10(kept / given).item()
     assert energy["mid"] < -1
-    assert energy["side"] == pytest.approx(0, abs=0.3)
+    assert energy["side"] == pytest.approx(energy["mid"] / 2, abs=0.2)

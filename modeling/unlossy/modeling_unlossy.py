@@ -39,7 +39,7 @@ from .spectral_unlossy import (
 # counted from there. Not so far below the slope, it counts as kept by the codec [power ratios].
 EMPTY, KEPT = 10**-3, 10**-1.5
 LEAST_SIGNAL = 0.1  # of a cell's energy: what an empty bin counts as, so that its gain is no matter of chance
-MAX_WIDENING = 4.0  # of the side in a cell, where its correction leaves next to nothing [power ratio]
+MAX_LOSS = 4.0  # of the side's energy in a cell that counts, where its correction leaves next to nothing [power ratio]
 MAX_DEFICIT = 14.0  # [nepers of energy]: 61 dB
 
 
@@ -409,12 +409,12 @@ class UnlossyModel(UnlossyPreTrainedModel):
         return self._widen(bins, missing.energy), missing
 
     def _widen(self, bins: Tensor, energy: Tensor) -> Tensor:
-        """Give the side of corrected bins `(B, T, F - 1, 2)` back the energy that it had in each cell of the input.
+        """Give the side of corrected bins `(B, T, F - 1, 2)` back half, in decibels, of what it has lost in each cell.
         What is noisy is turned down, the side more than the mid: the stereo image would become narrower."""
         mid, side = bins.split(1, dim=3)
         lost = energy[..., 1:] / (cell_energy(power(side), self.config.cell_widths) + 1e-9)
-        gain = spread_cells(lost.clamp(1, MAX_WIDENING).sqrt(), self.config.cell_widths)
-        return torch.cat([mid, side * gain], dim=3)
+        amplitude = lost.clamp(1, MAX_LOSS) ** 0.25
+        return torch.cat([mid, side * spread_cells(amplitude, self.config.cell_widths)], dim=3)
 
     def _missing(self, bin_power: Tensor, frame_mask: Tensor | None) -> _Missing:
         """What a restorer finds missing in the input, from the power of its bins `(B, T, F - 1, 2)`."""
