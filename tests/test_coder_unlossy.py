@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from unlossy import UnlossyModel
-from unlossy.coder_unlossy import BLOCK, GROUP, Coder, grouped
-from unlossy.layers_unlossy import LEVEL_SCALE, LEVEL_SHIFT
+from unlossy.coder_unlossy import BLOCK, GROUP, LEVEL_SCALE, LEVEL_SHIFT, Coder, grouped
 from unlossy.spectral_unlossy import cell_energy, mdct, power, stft
 
 RATE = 44_100

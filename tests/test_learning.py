@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 
 from unlossy import UnlossyConfig, UnlossyModel
-from unlossy.layers_unlossy import LEVEL_SCALE, LEVEL_SHIFT
+from unlossy.coder_unlossy import LEVEL_SCALE, LEVEL_SHIFT
 from unlossy.loss_unlossy import DECIBEL
 from unlossy.spectral_unlossy import power
 from unlossy_training.discriminators import SpectralDiscriminators

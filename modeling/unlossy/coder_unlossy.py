@@ -22,12 +22,14 @@ import torch
 from torch import Tensor, nn
 
 from .configuration_unlossy import UnlossyConfig
-from .layers_unlossy import LEVEL_SCALE, LEVEL_SHIFT, ConvNextBlock, ZeroLinear, cell_features
+from .layers_unlossy import ConvNextBlock, ZeroLinear
 from .loss_unlossy import level_weights
 from .spectral_unlossy import cell_levels, inaudible_energy, mdct, spread_cells
 
 STEP = 0.13  # of an envelope's values: what it changes all levels by, as the loss weights them [features]
 SILENCE = 1e-11  # variance of a coefficient that counts as none: -110 dB
+# Levels [nepers of energy] with mean about 0 and deviation about 1; -120 dB is the lowest.
+LEVEL_SCALE, LEVEL_SHIFT = 6.0, 2.2
 SILENT_LEVEL = math.log(1e-12) / LEVEL_SCALE + LEVEL_SHIFT  # the feature that silence has
 GROUP = 4  # frames; blocks of a longer signal start with a group, see `UnlossyConfig.block_alignment`
 BLOCK = 2  # frames whose waveform is coded together: an MDCT with windows as long as the STFT's
@@ -62,11 +64,13 @@ class Coder(nn.Module):
         self.output = nn.Sequential(nn.LayerNorm(sizes[0]), ZeroLinear(sizes[0], self.values))
 
     def levels(self, bin_power: Tensor) -> tuple[Tensor, Tensor]:
-        """Power of the STFT's bins `(B, T, F - 1, C)` to `cell_features` of their cells, `(B, T, cells · C)`.
-        Levels count from what is audible in their frame: no value is to be spent on the others."""
+        """Power of the STFT's bins `(B, T, F - 1, C)` to level and unevenness of their cells, `(B, T, cells · C)`, both
+        with mean about 0 and deviation about 1. Levels count from what is audible in their frame: no value is to be
+        spent on the others."""
         level, unevenness = cell_levels(bin_power, self.config.cell_widths, self.config.n_fft)
         energy = torch.exp(level)
-        return cell_features(torch.log(energy + inaudible_energy(energy)), unevenness)
+        level = torch.log(energy + inaudible_energy(energy))
+        return (level / LEVEL_SCALE + LEVEL_SHIFT).flatten(2), (0.7 * unevenness - 0.4).flatten(2)
 
     def encode_envelope(self, bin_power: Tensor, frame_mask: Tensor | None) -> Tensor:
         """Power of the STFT's bins `(B, T, F - 1, C)` to the envelope's values `(B, T, envelope_size)`, whole

@@ -13,15 +13,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .configuration_unlossy import UnlossyConfig
 
-# Levels [nepers of energy] with mean about 0 and deviation about 1; -120 dB is the lowest.
-LEVEL_SCALE, LEVEL_SHIFT = 6.0, 2.2
-FAINTEST = -25.0  # level of a cell beside which its surroundings' loudness is as good as infinite [nepers of energy]
-
-
-def cell_features(level: Tensor, unevenness: Tensor) -> tuple[Tensor, Tensor]:
-    """Level and unevenness of cells [nepers of energy], `(B, T, cells, C)`, as what a network learns from well,
-    `(B, T, cells · C)`: both with mean about 0 and deviation about 1."""
-    return (level / LEVEL_SCALE + LEVEL_SHIFT).flatten(2), (0.7 * unevenness - 0.4).flatten(2)
+# How far below its surroundings' loudness the level of a cell still counts [nepers of energy].
+FAINTEST = -25.0
 
 
 class ZeroLinear(nn.Linear):

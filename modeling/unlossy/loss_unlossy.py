@@ -8,7 +8,8 @@ And of the detail, which has the envelope to go by where the codec kept no phase
 
 * `envelope`: error of the predicted energy deficit in each cell [dB].
 * `dissimilarity`: how differently the envelope moves, over time and from band to band, 0 … 1. The level of what is
-  missing is often a guess, its rhythm seldom, and it is what the ear follows.
+  missing is often a guess, its rhythm seldom, and it is what the ear follows. Bands count by the rating that hangs on
+  them.
 
 Letters: B batch, C channels, N samples, T frames, F bins (all but the top one).
 """
