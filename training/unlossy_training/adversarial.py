@@ -9,7 +9,8 @@ from unlossy.modeling_unlossy import UnlossyOutput
 def detail_alone(outputs: UnlossyOutput) -> Tensor:
     """The restored audio `(B, C, N)`, with a gradient of what the detail adds to the faithful audio alone.
 
-    The faithful bins are in both terms of the difference: their gradients cancel exactly.
+    The faithful bins are in both terms of the difference: their gradients cancel, but for the milliseconds before an
+    attack where one of the terms has given way to the input and the other has not.
     """
     assert outputs.audio_values is not None
     assert outputs.faithful_values is not None
