@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import unlossy
 from unlossy import UnlossyConfig, UnlossyModel
 from unlossy.layers_unlossy import BandLinear, DetailPredictor
-from unlossy.spectral_unlossy import power
+from unlossy.spectral_unlossy import cell_energy, power, stft
 
 RATE = 44_100
 TINY: dict[str, Any] = {"hidden_sizes": (8, 8), "depths": (1, 1), "embedding_size": 32, "detail_size": 16}
@@ -126,6 +126,20 @@ def test_detail_has_the_power_that_is_missing():
     assert 10 * torch.log10(places.max() / places.min()).item() < 1
 
 
+def test_detail_is_steadier_than_noise():
+    model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=0.0, kept_threshold=0.0))
+    predict_deficit(model, 20)
+    tone = (0.1 * torch.sin(2 * math.pi * 3000 * torch.arange(80 * 2048) / RATE)).expand(1, 2, -1)
+    noise = torch.randn(1, 2, 80 * 2048, generator=torch.Generator().manual_seed(0))
+
+    def fluctuation(audio: torch.Tensor) -> float:
+        cells = cell_energy(power(stft(audio, 2048, 512)[:, 8:-8, :-1]), model.config.cell_widths)
+        return torch.log(cells[:, :, 30:50]).std(dim=1).mean().item()  # above the tone
+
+    with torch.no_grad():
+        assert fluctuation(model(tone).audio_values - tone) < 0.6 * fluctuation(noise)
+
+
 def test_detail_does_not_begin_before_an_attack():
     model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=0.0, kept_threshold=0.0))
     predict_deficit(model, 10)
@@ -176,7 +190,7 @@ def test_digital_silence_between_sounds_stays_silent(make_lively):
 
 @pytest.mark.parametrize(("decibels", "added"), [(5, False), (15, True)])
 def test_small_deficits_are_not_trusted_where_the_codec_kept_something(decibels, added):
-    model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=0.0, kept_threshold=10.0))
+    model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=0.0, kept_threshold=2.5))
     predict_deficit(model, decibels)
     audio = 0.01 * torch.randn(1, 2, 20_000, generator=torch.Generator().manual_seed(0))
     assert (snr(audio, model(audio).audio_values) < 20) == added
@@ -191,6 +205,18 @@ def test_small_deficits_are_not_trusted_where_there_is_nothing_either(decibels, 
     difference = torch.fft.rfft((model(audio).audio_values - audio)[0, 0, 2000:-2000])
     treble = difference[len(difference) // 2 :].abs().square().mean().item()
     assert (treble > 1e-4) == added
+
+
+@pytest.mark.parametrize(("tone", "added"), [(0.0, False), (0.5, True)])
+def test_noise_that_would_be_loud_is_doubted_more(tone, added):
+    model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=0.0, kept_threshold=5.0))
+    predict_deficit(model, 10)
+    noise = 0.003 * torch.randn(1, 2, 20_000, generator=torch.Generator().manual_seed(0))
+    audio = noise + tone * torch.sin(2 * math.pi * 1000 * torch.arange(20_000) / RATE)
+    change = torch.fft.rfft((model(audio).audio_values - audio)[0, 0, 2000:-2000])
+    given = torch.fft.rfft(noise[0, 0, 2000:-2000])
+    treble = slice(len(given) // 2, None)
+    assert (change[treble].abs().mean() > 0.5 * given[treble].abs().mean()) == added
 
 
 def test_block_must_start_on_the_grid(lively_model):

@@ -32,7 +32,6 @@ from .spectral_unlossy import (
     stft,
     to_mid_side,
     treble_envelope,
-    windowed_power,
 )
 
 # A cell counts as empty this far below the slope down from the cells under it, or where it is inaudible; a deficit is
@@ -41,6 +40,7 @@ EMPTY, KEPT = 10**-3, 10**-1.5
 LEAST_SIGNAL = 0.1  # of a cell's energy: what an empty bin counts as, so that its gain is no matter of chance
 MAX_LOSS = 4.0  # of the side's energy in a cell that counts, where its correction leaves next to nothing [power ratio]
 MAX_DEFICIT = 14.0  # [nepers of energy]: 61 dB
+FAINT = 1e-4  # of the loudness around: noise that is no louder costs next to no fidelity [power ratio]
 
 
 @dataclass
@@ -91,11 +91,13 @@ class _Missing:
         energy: mean power a bin.
         present: the same, or where there is next to none, the level that deficits are counted from.
         deficit: how much higher it should be [nepers of energy]; below 0, nothing is missing for sure.
+        loudness: sum of all cells' mean energy nearby, of shape `(B, T, 1, 1)`.
     """
 
     energy: Tensor
     present: Tensor
     deficit: Tensor
+    loudness: Tensor
 
 
 class UnlossyPreTrainedModel(PreTrainedModel):
@@ -424,12 +426,13 @@ class UnlossyModel(UnlossyPreTrainedModel):
         energy = cell_energy(bin_power, widths)
         nearby = nearby_energy(energy, NEARBY)
         level, unevenness = cell_levels(bin_power, widths, self.config.n_fft)
-        loudness = torch.log(nearby.sum(dim=(2, 3), keepdim=True) / (self.config.n_fft / 4) ** 2 + 1e-9)
-        deficit = self.detail_head(level, unevenness, loudness, frame_mask)
+        loudness = nearby.sum(dim=(2, 3), keepdim=True)
+        relative_to = torch.log(loudness / (self.config.n_fft / 4) ** 2 + 1e-9)
+        deficit = self.detail_head(level, unevenness, relative_to, frame_mask)
         # What an empty cell is measured against is steady: the rhythm of what is missing is the prediction's alone.
         empty = torch.maximum(EMPTY * sloping_base(nearby, widths), inaudible_energy(nearby))
         present = torch.maximum(energy, empty) * (energy.sum(dim=(2, 3), keepdim=True) > 0)
-        return _Missing(energy[:, :frames], present[:, :frames], deficit[:, :frames])
+        return _Missing(*(x[:, :frames] for x in (energy, present, deficit, loudness)))
 
     def _add_detail(self, faithful: Tensor, missing: _Missing, detail: float, offset: int, audio: Tensor) -> Tensor:
         """Faithful bins, and noise that makes up for what is missing: complex `(B, T, F - 1, 2)`. Within a frame the
@@ -442,21 +445,25 @@ class UnlossyModel(UnlossyPreTrainedModel):
         noise = noise * nn.functional.pad(shape, (0, noise.shape[2] - shape.shape[2]))
         bins = stft(noise, n_fft, hop_length)[:, :frames, :-1]
         bins = bins * steady_phase(frames, bins.shape[2], bins.device)
-        # White noise of variance 1 has the window's energy, 3/8 · n_fft, in every bin.
-        loudness = windowed_power(shape, n_fft, hop_length)[:, :, None].clamp(min=1e-12)
-        bins = bins / (0.375 * n_fft * loudness).sqrt()
-        added = missing.present * torch.expm1((missing.deficit - self._doubt(missing.energy)).clamp(0, MAX_DEFICIT))
+        widths = self.config.cell_widths
+        added = missing.present * torch.expm1((missing.deficit - self._doubt(missing)).clamp(0, MAX_DEFICIT))
+        # As loud as it has to be in every single cell: left to chance, it is now louder, now quieter.
+        loudness = cell_energy(power(bins), widths)
         # The square root of the power, but with a finite gradient at zero.
-        amplitude = added * torch.rsqrt(added + 1e-12) * detail
-        return faithful + bins * spread_cells(amplitude, self.config.cell_widths)
+        amplitude = added * torch.rsqrt((added + 1e-12) * (loudness + 1e-12)) * detail
+        return faithful + bins * spread_cells(amplitude, widths)
 
-    def _doubt(self, energy: Tensor) -> Tensor:
+    def _doubt(self, missing: _Missing) -> Tensor:
         """How much of a deficit is not trusted, for each cell [nepers of energy]. Treble that the original never had
-        costs more than treble that stays away; and where the codec kept something, noise harms it."""
-        above = torch.log((energy + 1e-12) / (EMPTY * sloping_base(energy, self.config.cell_widths) + 1e-12))
+        costs more than treble that stays away. And noise harms fidelity where the codec kept something, and the more
+        the louder it would be; most of the treble is far too faint for that, and missed all the same."""
+        base = sloping_base(missing.energy, self.config.cell_widths)
+        above = torch.log((missing.energy + 1e-12) / (EMPTY * base + 1e-12))
         kept = (above / math.log(KEPT / EMPTY)).clamp(0, 1)
         low, high = self.config.detail_threshold, self.config.kept_threshold
-        return (low + (high - low) * kept) * math.log(10) / 10
+        noise = missing.present * torch.expm1(missing.deficit.clamp(0, MAX_DEFICIT))
+        loud = torch.log10((noise + 1e-12) / (FAINT * missing.loudness + 1e-9)).clamp(min=0)
+        return (low + (high - low) * kept) * (1 + loud) * math.log(10) / 10
 
     def detail_loss(self, input_values: Tensor, labels: Tensor) -> UnlossyOutput:
         """`loss` and `loss_terms` of a restorer's detail alone, without the trunk: many times faster than `forward`.

@@ -216,16 +216,6 @@ def treble_envelope(audio: Tensor) -> Tensor:
     return torch.nn.functional.interpolate(envelope, scale_factor=GRID, mode="linear")[:, :, :samples]
 
 
-def windowed_power(audio: Tensor, n_fft: int, hop_length: int) -> Tensor:
-    """Mean square under each of [`stft`]'s windows: `(B, C, N)` to `(B, T, C)`."""
-    batch, channels, samples = audio.shape
-    frames = num_frames(samples, hop_length)
-    squares = torch.nn.functional.pad(audio.square(), (n_fft // 2, frames * hop_length + n_fft // 2 - samples))
-    window = torch.hann_window(n_fft, dtype=audio.dtype, device=audio.device).square()
-    flat = torch.nn.functional.conv1d(squares.reshape(-1, 1, squares.shape[2]), window[None, None], stride=hop_length)
-    return flat.view(batch, channels, -1)[:, :, :frames].transpose(1, 2) / window.sum()
-
-
 def _shift_right(x: Tensor, bits: int) -> Tensor:
     """Logical shift: torch has only the arithmetic one, which repeats the sign bit."""
     return (x >> bits) & ((1 << (64 - bits)) - 1)
