@@ -47,9 +47,9 @@ def loss_of(clean: Tensor, degraded: Tensor, faithful: Tensor) -> tuple[float, d
 
 def terms_of_detail(energy: Tensor, deficit: Tensor, wanted: Tensor) -> dict[str, Tensor]:
     return detail_terms(
-        energy=energy,
         present=energy,
         deficit=deficit,
+        filled=energy * torch.exp(deficit.clamp(min=0)),
         wanted=wanted,
         cell_widths=CELL_WIDTHS,
         n_fft=2048,

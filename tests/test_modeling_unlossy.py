@@ -140,6 +140,31 @@ def test_detail_is_steadier_than_noise():
         assert fluctuation(model(tone).audio_values - tone) < 0.6 * fluctuation(noise)
 
 
+def test_detail_that_is_predicted_in_single_cells_is_no_steady_tone():
+    model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=0.0, kept_threshold=0.0))
+    assert isinstance(model.detail_head, DetailPredictor)
+    bias = torch.zeros(model.config.detail_stride, len(model.config.cell_widths), 2)
+    bias[:, 60::5] = 30 / 8 * math.log(10) / 10  # one in five, above 14 kHz
+    with torch.no_grad():
+        model.detail_head.output.bias.copy_(bias.flatten())
+        audio = 0.1 * torch.sin(2 * math.pi * 3000 * torch.arange(80 * 2048) / RATE).expand(1, 2, -1)
+        added = model(audio).audio_values - audio
+        cells = cell_energy(power(stft(added, 2048, 512)[:, 8:-8, :-1]), model.config.cell_widths).mean(dim=(0, 1, 3))
+    assert (10 * torch.log10(cells[60:76])).std() < 4  # unshared, it is 39 dB
+
+
+def test_a_correction_that_is_next_to_nothing_is_left_out():
+    audio, rest = music(30_000), {}
+    for part in (1e-2, 1e-1):  # of every value
+        model = UnlossyModel(UnlossyConfig(**TINY)).eval()
+        for linear in model.spectrum_head.linears:
+            torch.nn.init.constant_(linear.bias.view(*linear.bias.shape[:2], -1, 2, 2, 2)[..., 1, :, 0], part)
+        with torch.no_grad():
+            rest[part] = (model(audio, detail=0).audio_values / audio - 1).median().item()
+    assert abs(rest[1e-2]) < 1e-6
+    assert rest[1e-1] == pytest.approx(math.tanh(0.1), rel=0.02)
+
+
 def test_detail_does_not_begin_before_an_attack():
     model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=0.0, kept_threshold=0.0))
     predict_deficit(model, 10)

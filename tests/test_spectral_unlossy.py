@@ -16,6 +16,7 @@ from unlossy.spectral_unlossy import (
     num_frames,
     position_noise,
     power,
+    share_out,
     sloping_base,
     spread_cells,
     steady_phase,
@@ -160,3 +161,16 @@ def test_a_cached_tensor_is_of_use_in_training_after_inference() -> None:
     (weights * ones(3)).sum().backward()
     assert ones(3) is first
     assert weights.grad is not None
+
+
+def test_energy_is_shared_among_cells_within_a_bandwidth_by_their_room() -> None:
+    widths, hertz_per_bin = (4,) * 4 + (16,) * 60, 44_100 / 2048
+    energy, room = torch.zeros(1, 1, 64, 1), torch.ones(1, 1, 64, 1)
+    energy[0, 0, [2, 50]] = 1.0  # at 215 Hz, where a bandwidth is 48 Hz, and 16.2 kHz, where it is 1.77 kHz
+    room[0, 0, 51:] = 1e-3  # there is something above
+    shared = share_out(energy, room, widths, hertz_per_bin)[0, 0, :, 0]
+    assert shared[2] == 1
+    assert shared[:2].sum() + shared[3:46].sum() == 0
+    torch.testing.assert_close(shared[48:51], torch.full((3,), 1 / 3), atol=1e-3, rtol=0)
+    assert 0 < shared[51] < 1e-3
+    torch.testing.assert_close((shared * torch.tensor(widths)).sum(), torch.tensor(4.0 + 16.0))

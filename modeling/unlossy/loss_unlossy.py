@@ -73,9 +73,9 @@ def faithful_terms(
 
 def detail_terms(
     *,
-    energy: Tensor,
     present: Tensor,
     deficit: Tensor,
+    filled: Tensor,
     wanted: Tensor,
     cell_widths: tuple[int, ...],
     n_fft: int,
@@ -84,9 +84,9 @@ def detail_terms(
 ) -> dict[str, Tensor]:
     """
     Args:
-        energy (`Tensor` of shape `(B, T, cells, 2)`): mean power a bin without detail.
-        present (`Tensor` of shape `(B, T, cells, 2)`): the same that deficits are counted from.
+        present (`Tensor` of shape `(B, T, cells, 2)`): mean power a bin that deficits are counted from.
         deficit (`Tensor` of shape `(B, T, cells, 2)`): predicted [nepers of energy]; below 0 counts as 0.
+        filled (`Tensor` of shape `(B, T, cells, 2)`): mean power a bin with detail.
         wanted (`Tensor` of shape `(B, T, cells, 2)`): mean power a bin of the clean signal.
         cell_widths (`tuple[int, ...]`): [bins].
         n_fft (`int`): [samples].
@@ -102,7 +102,6 @@ def detail_terms(
     # Where nothing is missing every prediction below zero is right.
     error = (deficit - true_deficit).where((true_deficit > 0) | (deficit > 0), 0)
     distance = torch.maximum(EXCESS * error, -SHORTFALL * error)
-    filled = energy + present * torch.expm1(deficit.clamp(min=0))
     return {
         "envelope": _audible_mean(distance, valid, cell_widths, sampling_rate / n_fft),
         "dissimilarity": _dissimilarity(wanted, filled, valid, cell_widths, n_fft, sampling_rate),

@@ -26,6 +26,7 @@ from .spectral_unlossy import (
     num_frames,
     position_noise,
     power,
+    share_out,
     sloping_base,
     spread_cells,
     steady_phase,
@@ -38,6 +39,8 @@ from .spectral_unlossy import (
 # counted from there. Not so far below the slope, it counts as kept by the codec [power ratios].
 EMPTY, KEPT = 10**-3, 10**-1.5
 LEAST_SIGNAL = 0.1  # of a cell's energy: what an empty bin counts as, so that its gain is no matter of chance
+LEAST_CHANGE = 1e-4  # of a cell's energy: no correction is surer than that [power ratio]
+LEAST_ROOM = 1e-3  # for detail, where the codec kept everything [share]
 MAX_LOSS = 4.0  # of the side's energy in a cell that counts, where its correction leaves next to nothing [power ratio]
 MAX_DEFICIT = 14.0  # [nepers of energy]: 61 dB
 FAINT = 1e-4  # of the loudness around: noise that is no louder costs next to no fidelity [power ratio]
@@ -91,12 +94,14 @@ class _Missing:
         energy: mean power a bin.
         present: the same, or where there is next to none, the level that deficits are counted from.
         deficit: how much higher it should be [nepers of energy]; below 0, nothing is missing for sure.
+        kept: how far the codec kept the cell, from 0 to 1.
         loudness: sum of all cells' mean energy nearby, of shape `(B, T, 1, 1)`.
     """
 
     energy: Tensor
     present: Tensor
     deficit: Tensor
+    kept: Tensor
     loudness: Tensor
 
 
@@ -408,7 +413,14 @@ class UnlossyModel(UnlossyPreTrainedModel):
         narrow, wide = faithful.split([weights.shape[2], bins.shape[2] - weights.shape[2]], dim=2)
         padded = nn.functional.pad(bins[:, :, : weights.shape[2]], (0, 0, 0, 0, 2, 2))
         bins = torch.cat([narrow + before * padded[:, :-4] + after * padded[:, 4:], wide], dim=2)
-        return self._widen(bins, missing.energy), missing
+        return self._guard(self._widen(bins, missing.energy), spectrum[:, :, :-1], missing.energy), missing
+
+    def _guard(self, corrected: Tensor, bins: Tensor, energy: Tensor) -> Tensor:
+        """Corrected bins with the less of the correction, the smaller it is beside what is there, `energy`, in each
+        cell: its own error would be more than what it corrects, and a very good input be worse for it."""
+        change, widths = corrected - bins, self.config.cell_widths
+        share = (1 - LEAST_CHANGE * energy / (cell_energy(power(change), widths) + 1e-9)).clamp(min=0)
+        return bins + change * spread_cells(share, widths)
 
     def _widen(self, bins: Tensor, energy: Tensor) -> Tensor:
         """Give the side of corrected bins `(B, T, F - 1, 2)` back half, in decibels, of what it has lost in each cell.
@@ -432,7 +444,17 @@ class UnlossyModel(UnlossyPreTrainedModel):
         # What an empty cell is measured against is steady: the rhythm of what is missing is the prediction's alone.
         empty = torch.maximum(EMPTY * sloping_base(nearby, widths), inaudible_energy(nearby))
         present = torch.maximum(energy, empty) * (energy.sum(dim=(2, 3), keepdim=True) > 0)
-        return _Missing(*(x[:, :frames] for x in (energy, present, deficit, loudness)))
+        above = torch.log((energy + 1e-12) / (EMPTY * sloping_base(energy, widths) + 1e-12))
+        kept = (above / math.log(KEPT / EMPTY)).clamp(0, 1)
+        return _Missing(*(x[:, :frames] for x in (energy, present, deficit, kept, loudness)))
+
+    def _added(self, missing: _Missing, deficit: Tensor) -> Tensor:
+        """Energy that makes up for a deficit [nepers of energy], both `(B, T, cells, 2)`. It goes where there is room
+        for it, and evenly: neither the ear nor a rating sees where in a critical band energy lies, so that a loss lets
+        the prediction put all of it into one cell, and that is heard as a steady tone."""
+        energy = missing.present * torch.expm1(deficit.clamp(0, MAX_DEFICIT))
+        room = (1 - missing.kept).clamp(min=LEAST_ROOM)
+        return share_out(energy, room, self.config.cell_widths, self.config.sampling_rate / self.config.n_fft)
 
     def _add_detail(self, faithful: Tensor, missing: _Missing, detail: float, offset: int, audio: Tensor) -> Tensor:
         """Faithful bins, and noise that makes up for what is missing: complex `(B, T, F - 1, 2)`. Within a frame the
@@ -446,7 +468,7 @@ class UnlossyModel(UnlossyPreTrainedModel):
         bins = stft(noise, n_fft, hop_length)[:, :frames, :-1]
         bins = bins * steady_phase(frames, bins.shape[2], bins.device)
         widths = self.config.cell_widths
-        added = missing.present * torch.expm1((missing.deficit - self._doubt(missing)).clamp(0, MAX_DEFICIT))
+        added = self._added(missing, missing.deficit - self._doubt(missing))
         # As loud as it has to be in every single cell: left to chance, it is now louder, now quieter.
         loudness = cell_energy(power(bins), widths)
         # The square root of the power, but with a finite gradient at zero.
@@ -457,13 +479,10 @@ class UnlossyModel(UnlossyPreTrainedModel):
         """How much of a deficit is not trusted, for each cell [nepers of energy]. Treble that the original never had
         costs more than treble that stays away. And noise harms fidelity where the codec kept something, and the more
         the louder it would be; most of the treble is far too faint for that, and missed all the same."""
-        base = sloping_base(missing.energy, self.config.cell_widths)
-        above = torch.log((missing.energy + 1e-12) / (EMPTY * base + 1e-12))
-        kept = (above / math.log(KEPT / EMPTY)).clamp(0, 1)
         low, high = self.config.detail_threshold, self.config.kept_threshold
         noise = missing.present * torch.expm1(missing.deficit.clamp(0, MAX_DEFICIT))
         loud = torch.log10((noise + 1e-12) / (FAINT * missing.loudness + 1e-9)).clamp(min=0)
-        return (low + (high - low) * kept) * (1 + loud) * math.log(10) / 10
+        return (low + (high - low) * missing.kept) * (1 + loud) * math.log(10) / 10
 
     def detail_loss(self, input_values: Tensor, labels: Tensor) -> UnlossyOutput:
         """`loss` and `loss_terms` of a restorer's detail alone, without the trunk: many times faster than `forward`.
@@ -479,9 +498,9 @@ class UnlossyModel(UnlossyPreTrainedModel):
 
     def _detail_terms(self, missing: _Missing, clean: Tensor, frame_mask: Tensor | None) -> dict[str, Tensor]:
         return detail_terms(
-            energy=missing.energy,
             present=missing.present,
             deficit=missing.deficit.clamp(max=MAX_DEFICIT),
+            filled=missing.energy + self._added(missing, missing.deficit),
             wanted=cell_energy(power(clean), self.config.cell_widths),
             frame_mask=frame_mask,
             cell_widths=self.config.cell_widths,

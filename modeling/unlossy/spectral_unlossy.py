@@ -167,6 +167,34 @@ def spread_cells(cells: Tensor, widths: tuple[int, ...]) -> Tensor:
     return torch.cat([part.repeat_interleave(width, dim=2) for part, (width, _) in parts], dim=2)
 
 
+def share_out(energy: Tensor, room: Tensor, widths: tuple[int, ...], hertz_per_bin: float) -> Tensor:
+    """What each cell has, shared among the cells that the ear does not tell from it: those within half of the wider
+    equivalent rectangular bandwidth (Glasberg and Moore, 1990), a bandwidth in all.
+
+    Args:
+        energy (`Tensor` of shape `(B, T, cells, C)`): mean power a bin.
+        room (`Tensor` of shape `(B, T, cells, C)`): above 0; what a cell gets goes by it and by the cell's width.
+        hertz_per_bin (`float`): [Hz].
+
+    Returns:
+        `Tensor` of the shape of `energy`: mean power a bin, in all as much as before.
+    """
+    width = torch.tensor(widths, dtype=energy.dtype, device=energy.device)[:, None]
+    near = _indistinguishable(widths, hertz_per_bin).to(energy)
+    with torch.autocast(energy.device.type, enabled=False):  # sums of energies need all their bits
+        return room * (near @ (width * energy / (near @ (width * room))))
+
+
+@cached_tensor
+def _indistinguishable(widths: tuple[int, ...], hertz_per_bin: float) -> Tensor:
+    """1 for two cells whose centres are at most half a bandwidth apart, else 0, `(cells, cells)`."""
+    edges = torch.cumsum(torch.tensor((0, *widths), dtype=torch.float64), dim=0) * hertz_per_bin
+    centre = (edges[1:] + edges[:-1]) / 2
+    bandwidth = 24.7 * (1 + 0.00437 * centre)
+    wider = torch.maximum(bandwidth, bandwidth[:, None])
+    return ((centre - centre[:, None]).abs() <= wider / 2).float()
+
+
 def sloping_base(energy: Tensor, widths: tuple[int, ...], slope_db: float = -1.5, per_bins: int = 16) -> Tensor:
     """Energy that detail is measured against: a cell's own, or the slope down from the cells below where that is more.
 
