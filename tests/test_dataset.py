@@ -112,6 +112,14 @@ def test_workers_change_nothing(folder: Path, counts: dict[str, Any], tmp_path: 
             assert first == second
 
 
+def test_variations_are_for_training_alone(folder: Path, counts: dict[str, Any], tmp_path: Path) -> None:
+    dataset.main(["--clips", str(folder / "clips"), "--output", str(tmp_path / "pairs"), "--variations", "2"])
+    varied = json.loads((tmp_path / "pairs" / "counts.json").read_text())
+    assert varied["split"] == {"train": 3 * counts["split"]["train"], "validation": counts["split"]["validation"]}
+    with pytest.raises(ValueError, match="variations must be 0 or more, got -1"):
+        dataset.build(folder / "clips", tmp_path / "none", variations=-1)
+
+
 def test_an_interrupted_build_leaves_nothing(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     full = OSError(errno.ENOSPC, "No space left on device", "train-00000.parquet")
     for error in (full, KeyboardInterrupt()):

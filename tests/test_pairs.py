@@ -140,6 +140,20 @@ def test_same_seed_same_pair(tmp_path: Path) -> None:
         assert first == again
 
 
+def test_variations_of_a_clip_are_pairs_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairs, "draw_recipe", lambda random, channels: Recipe("mp3", 64))
+    clip = write_clip(tmp_path, make_clip(seconds=1.5))
+    rows = [pairs.make_pair(clip | {"variation": number}, tmp_path, seed=0) for number in ("", "1", "2", "1")]
+    assert [row["clean"]["path"] for row in rows[:3]] == ["000007.flac", "000007-1.flac", "000007-2.flac"]
+    assert [row["degraded"]["path"] for row in rows[:3]] == ["000007.mp3", "000007-1.mp3", "000007-2.mp3"]
+    assert rows[1] == rows[3]
+    assert len({row["fingerprint"] for row in rows}) == 3
+    for row in rows:
+        degraded, clean = pairs.decode_pair(row)
+        assert degraded.shape == clean.shape
+        assert np.square(degraded - clean).mean() < 0.5 * np.square(clean).mean()
+
+
 def test_unusable_clips_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(kind: str, message: str) -> None:
         with pytest.raises(pairs.UnusableError, match=message) as caught:

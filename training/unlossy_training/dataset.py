@@ -54,6 +54,7 @@ FEATURES = Features(
 SPLITS = ("train", "validation", "test")
 CLIP_COLUMNS = ("file", "source", "title", "license", "split")  # and, where known, genre and attribution
 SHARD_ROWS = 500
+VARIATIONS = "further pairs of each clip for training: at other speeds, through equalisers (default 0)"
 
 
 def read_clips(folder: Path) -> list[dict[str, str]]:
@@ -166,17 +167,29 @@ def write_shards(pairs: Iterable[dict[str, Any]], folder: Path) -> None:
             flush(split)
 
 
-def build(clips: Path, output: Path, *, seed: int = 0, workers: int = 2) -> dict[str, Any]:
+def build(clips: Path, output: Path, *, seed: int = 0, workers: int = 2, variations: int = 0) -> dict[str, Any]:
     """Encode the clips of a folder and write the pairs, their card and `counts.json`.
+
+    Args:
+        variations (`int`, defaults to 0): further pairs of each clip for training, at other speeds and through
+            equalisers, see [`varied`].
 
     Returns:
         `dict`: the pairs counted by split, source, codec and mode, the owners of what is in them, the rejected clips
         counted by kind, and the reason (`reasons`) against each of these: what `counts.json` holds.
 
     Raises:
-        ValueError: no clips, no pair from any of them, or `output` is not empty.
+        ValueError: no clips, no pair from any of them, `variations` below 0, or `output` is not empty.
     """
+    if variations < 0:
+        raise ValueError(f"variations must be 0 or more, got {variations}")
     rows = read_clips(clips)
+    rows += [
+        clip | {"variation": str(number)}
+        for number in range(1, variations + 1)
+        for clip in rows
+        if clip["split"] == "train" and not clip.get("degraded")
+    ]
     kept: list[dict[str, Any]] = []
     rejected: list[UnusableError] = []
 
@@ -234,6 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder to write to; without --clips, to upload")
     parser.add_argument("--push-to-hub", metavar="ID", help="upload the dataset to this repository")
     parser.add_argument("--private", action="store_true", help="make that repository private if it is new")
+    parser.add_argument("--variations", metavar="N", type=int, default=0, help=VARIATIONS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
     options = parser.parse_args(arguments)
@@ -242,7 +256,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     disable_progress_bar()
     try:
         if options.clips:
-            counts = build(options.clips, options.output, seed=options.seed, workers=options.workers)
+            counts = build(
+                options.clips,
+                options.output,
+                seed=options.seed,
+                workers=options.workers,
+                variations=options.variations,
+            )
             print(json.dumps({name: count for name, count in counts.items() if name not in ("owners", "reasons")}))
         if options.push_to_hub:
             print(push_to_hub(options.output, options.push_to_hub, private=options.private))

@@ -13,7 +13,8 @@ from unlossy.degradation import SAMPLING_RATE, decode
 from unlossy.information import measure_cutoff
 
 from .recipes import Recipe, draw_recipe
-from .recordings import UnusableError, is_silent
+from .recordings import UnusableError, flac, is_silent
+from .varying import varied
 
 FILE_SUFFIXES = {"mp3": "mp3", "aac": "m4a", "vorbis": "ogg", "opus": "opus"}
 LARGEST_OFFSET = 4096  # [samples] searched on each side
@@ -94,7 +95,8 @@ def make_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any]:
 
     Args:
         clip (`dict`): a row of clips.csv. Its `codec` and `bitrate_kbps`, if it has them, are the recipe, and the file
-            `degraded`, if it has that, is the degraded side.
+            `degraded`, if it has that, is the degraded side. With `variation`, a number above 0, it is the clip
+            [`varied`].
         folder (`Path`): of the clips.
         seed (`int`): with the file's name it decides on the recipe otherwise.
 
@@ -102,14 +104,19 @@ def make_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any]:
         UnusableError: a clip that `read_clip` refuses, or a pair that isn't aligned.
     """
     path = folder / clip["file"]
-    clean = read_clip(path)
+    clean, file, name = read_clip(path), path.read_bytes(), path.name
+    # The file's name seeds, not its place in the list: a longer list changes nothing for the first clips.
+    rng = np.random.default_rng([seed, 3, *path.stem.encode()])
+    if number := clip.get("variation"):
+        rng = np.random.default_rng([seed, 8, int(number), *path.stem.encode()])
+        file, name = flac(varied(clean, rng)), f"{path.stem}-{number}.flac"
+        clean, _ = _read(file)
     if clip.get("codec"):
         recipe = Recipe(clip["codec"], int(clip["bitrate_kbps"]) or None)
     else:
-        # The file's name seeds, not its place in the list: a longer list changes nothing for the first clips.
-        recipe = draw_recipe(np.random.default_rng([seed, 3, *path.stem.encode()]), len(clean))
+        recipe = draw_recipe(rng, len(clean))
     mode, seconds = recipe.mode(len(clean)), clean.shape[1] / SAMPLING_RATE
-    original = {"bytes": path.read_bytes(), "path": path.name}
+    original = {"bytes": file, "path": name}
     compressed, decoded = original, clean
     bitrate = recipe.bitrate_kbps or 0
     if clip.get("degraded"):
@@ -118,7 +125,7 @@ def make_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any]:
         compressed, decoded = {"bytes": data, "path": clip["degraded"]}, decode(data, clean.shape[1])
     elif recipe.codec != "identity":
         data = recipe.encode(clean)
-        compressed = {"bytes": data, "path": f"{path.stem}.{FILE_SUFFIXES[recipe.codec]}"}
+        compressed = {"bytes": data, "path": f"{Path(name).stem}.{FILE_SUFFIXES[recipe.codec]}"}
         decoded = decode(data, clean.shape[1])
         bitrate = bitrate or round(len(data) * 8 / 1000 / seconds)
     lag = offset(clean, decoded)
@@ -140,6 +147,12 @@ def make_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any]:
     }
 
 
+def _read(file: bytes) -> tuple[np.ndarray, int]:
+    """Samples `(channels, samples)` and sampling rate [Hz] of a lossless file."""
+    frames, rate = soundfile.read(io.BytesIO(file), dtype="float32", always_2d=True)
+    return np.ascontiguousarray(frames.T), rate
+
+
 def decode_pair(pair: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """The samples of a row of the dataset.
 
@@ -155,8 +168,7 @@ def decode_pair(pair: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"a pair has no {' and no '.join(missing)}; its columns are {', '.join(sorted(pair))}")
     name = pair["degraded"]["path"]
     try:
-        frames, rate = soundfile.read(io.BytesIO(pair["clean"]["bytes"]), dtype="float32", always_2d=True)
-        clean = np.ascontiguousarray(frames.T)
+        clean, rate = _read(pair["clean"]["bytes"])
         degraded = decode(pair["degraded"]["bytes"], clean.shape[1])
     except (AudioError, soundfile.LibsndfileError) as error:
         raise ValueError(f"the pair {name} is damaged: {error}") from error

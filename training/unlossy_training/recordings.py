@@ -224,9 +224,14 @@ def write_flac(path: Path, audio: np.ndarray) -> None:
     Raises:
         OSError: the disk is full, for instance.
     """
-    data = io.BytesIO()  # libsndfile itself would not say that a disk is full
+    write_whole(path, flac(audio))  # libsndfile itself would not say that a disk is full
+
+
+def flac(audio: np.ndarray) -> bytes:
+    """`(channels, samples)` as a file, 16-bit FLAC, 44.1 kHz."""
+    data = io.BytesIO()
     soundfile.write(data, audio.T, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
-    write_whole(path, data.getvalue())
+    return data.getvalue()
 
 
 def write_whole(path: Path, data: bytes) -> None:
