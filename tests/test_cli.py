@@ -45,6 +45,22 @@ def test_start_imports_nothing_heavy() -> None:
     assert result.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "output", "error"),
+    [
+        (["--version"], 0, "unlossy ", ""),
+        (["info", "no-such-file.mp3"], 2, "", "unlossy: no such file: no-such-file.mp3"),
+        (["info"], 2, "", "unlossy info: the following arguments are required"),
+    ],
+)
+def test_the_process_ends_with_its_code_and_all_its_output(
+    arguments: list[str], code: int, output: str, error: str
+) -> None:
+    command = [sys.executable, "-c", "import unlossy_cli; unlossy_cli.process()", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert (result.returncode, result.stdout[: len(output)], result.stderr[: len(error)]) == (code, output, error)
+
+
 def test_choices_are_those_of_the_package() -> None:
     # Written out in the command line, so that it starts without the package.
     from unlossy.audio_writing_unlossy import BIT_DEPTHS, FORMATS

@@ -2,7 +2,7 @@
 
 import gc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -96,13 +96,25 @@ def test_channels_are_restored_in_pairs(lively_model: UnlossyModel, channels: in
         assert snr(restored(audio[group], lively_model), result[group]) > 100
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("rate", [44_100, 48_000])
-def test_blocks_agree_with_the_whole(lively_model: UnlossyModel, rate: int) -> None:
+@pytest.mark.parametrize("threads", [1, 2, 5], ids="{} threads".format)
+def test_blocks_agree_with_the_whole(one_thread: None, lively_model: UnlossyModel, rate: int, threads: int) -> None:
     audio = music(4 * rate + 1234, rate=rate)
     whole = restored(audio, lively_model, rate, block_seconds=10)
-    blocks = restored(audio, lively_model, rate, block_seconds=0.5)
-    assert blocks.shape == whole.shape
-    assert snr(whole - audio, blocks - audio) > 60
+    torch.set_num_threads(threads)
+    for seconds in (0.5, 1.5, 10):
+        blocks = restored(audio, lively_model, rate, block_seconds=seconds)
+        assert blocks.shape == whole.shape
+        assert snr(whole - audio, blocks - audio) > 60
+    assert torch.get_num_threads() == threads
 
 
 @pytest.mark.parametrize("rate", [48_000, 96_000])

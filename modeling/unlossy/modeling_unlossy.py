@@ -394,26 +394,33 @@ class UnlossyModel(UnlossyPreTrainedModel):
     ) -> tuple[Tensor, _Missing]:
         """Decoder and heads: bins without detail `(B, T, F - 1, 2)`, and what is missing in them."""
         hidden = self.decoder(embeddings, skips if self.config.skip_connections else None, frame_mask)
-        widths = self.config.cell_widths
-        values = self.spectrum_head(hidden).float().unflatten(3, (-1, 2, 2))
-        residual, mask = values.unbind(-3)
-        residual, mask = torch.view_as_complex(residual), torch.view_as_complex(torch.tanh(mask))
         bins = spectrum[:, :, :-1]
-        bin_power = power(bins)
-        missing = self._missing(bin_power, frame_mask)
-        base = sloping_base(missing.energy, widths)
-        # What stands out of the noise is kept, what drowns in it is turned down.
-        noise = spread_cells(missing.energy * self.noise_head(hidden).float().clamp(min=0), widths)
-        signal = bin_power + spread_cells(LEAST_SIGNAL * missing.energy, widths) + 1e-9
+        missing = self._missing(power(bins), frame_mask)
+        corrected = self._mask(bins, missing.energy, hidden)
+        narrow = self._neighbours(bins, hidden)
+        corrected[:, :, : narrow.shape[2]] += narrow
+        return self._guard(self._widen(corrected, missing.energy), bins, missing.energy), missing
+
+    # These are apart so that what each needs of memory is free again before the next.
+
+    def _mask(self, bins: Tensor, energy: Tensor, hidden: Tensor) -> Tensor:
+        """`X · (W + M) + R`, W turning down what drowns in the codec's noise and keeping what stands out of it."""
+        widths = self.config.cell_widths
+        noise = spread_cells(energy * self.noise_head(hidden).float().clamp(min=0), widths)
+        signal = power(bins) + spread_cells(LEAST_SIGNAL * energy, widths) + 1e-9
         wiener = signal / (signal + noise)
-        faithful = bins * (wiener + mask) + residual * spread_cells(base.sqrt(), widths)
-        # A steady tone has the same value two frames on, but another error: the codec's frames are shorter.
+        residual, mask = self.spectrum_head(hidden).float().unflatten(3, (-1, 2, 2)).unbind(-3)
+        # Contiguous: tanh is much slower on what is not.
+        masked = bins * (wiener + torch.view_as_complex(torch.tanh(mask.contiguous())))
+        return masked + torch.view_as_complex(residual) * spread_cells(sloping_base(energy, widths).sqrt(), widths)
+
+    def _neighbours(self, bins: Tensor, hidden: Tensor) -> Tensor:
+        """What frames two before and two after add in the narrow bands. A steady tone has the same value there, but
+        another error: the codec's frames are shorter."""
         weights = torch.tanh(self.neighbour_head(hidden).float().unflatten(3, (2, 2, 2)))
         before, after = (torch.view_as_complex(part) for part in weights.unbind(-3))
-        narrow, wide = faithful.split([weights.shape[2], bins.shape[2] - weights.shape[2]], dim=2)
         padded = nn.functional.pad(bins[:, :, : weights.shape[2]], (0, 0, 0, 0, 2, 2))
-        bins = torch.cat([narrow + before * padded[:, :-4] + after * padded[:, 4:], wide], dim=2)
-        return self._guard(self._widen(bins, missing.energy), spectrum[:, :, :-1], missing.energy), missing
+        return before * padded[:, :-4] + after * padded[:, 4:]
 
     def _guard(self, corrected: Tensor, bins: Tensor, energy: Tensor) -> Tensor:
         """Corrected bins with the less of the correction, the smaller it is beside what is there, `energy`, in each

@@ -164,7 +164,9 @@ def spread_cells(cells: Tensor, widths: tuple[int, ...]) -> Tensor:
     """`(B, T, cells, C)` to `(B, T, sum(widths), C)`: each cell's value on each of its bins."""
     counts = [count for _, count in _runs(widths)]
     parts = zip(cells.split(counts, dim=2), _runs(widths), strict=True)
-    return torch.cat([part.repeat_interleave(width, dim=2) for part, (width, _) in parts], dim=2)
+    return torch.cat(
+        [part[:, :, :, None].expand(-1, -1, -1, width, -1).flatten(2, 3) for part, (width, _) in parts], dim=2
+    )
 
 
 def share_out(energy: Tensor, room: Tensor, widths: tuple[int, ...], hertz_per_bin: float) -> Tensor:

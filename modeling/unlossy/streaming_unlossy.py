@@ -5,7 +5,7 @@ A stage gives for the whole what it would give for the whole at once, however th
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from typing import Protocol
@@ -49,27 +49,47 @@ class Overlapping:
         reach (`int`): how far a result looks to either side [items].
         size (`int`): how much is worked on at a time, at least `reach` [items].
         ratio (`Fraction`, defaults to 1): `reach` and `size` times it are whole numbers.
+        at_once (`int`, defaults to 1): blocks that are handed to `map` together; at the end, as many equal ones.
+        map: runs the function on a list of blocks and a list of positions, in order.
     """
 
     def __init__(
-        self, function: Callable[[np.ndarray, int], np.ndarray], reach: int, size: int, ratio: Fraction = Fraction(1)
+        self,
+        function: Callable[[np.ndarray, int], np.ndarray],
+        reach: int,
+        size: int,
+        ratio: Fraction = Fraction(1),
+        at_once: int = 1,
+        map: Callable[..., Iterable[np.ndarray]] = map,
     ):
-        self.function, self.reach, self.size, self.ratio = function, reach, size, ratio
+        self.function, self.reach, self.size, self.ratio, self.at_once, self.map = (
+            function, reach, size, ratio, at_once, map,
+        )  # fmt: skip
+        self.grid = math.gcd(reach, size)
         self.pending: np.ndarray | None = None
         self.position = 0  # of pending's first item
         self.done = 0  # items of pending that are only there as surroundings
 
     def process(self, block: np.ndarray, last: bool = False) -> np.ndarray:
         self.pending = block if self.pending is None else np.concatenate([self.pending, block], axis=1)
-        results = []
-        while (left := self.pending.shape[1] - self.done) >= self.size + self.reach or (last and left > 0):
-            stop = self.done + min(self.size, left)
-            result = self.function(self.pending[:, : stop + self.reach], self.position)
+        left, size = self.pending.shape[1] - self.done, self.size
+        if last:
+            rounds = -(-left // (size * self.at_once))
+            size = -(-left // (rounds * self.at_once * self.grid)) * self.grid if left else size
+        elif left < size * self.at_once + self.reach:
+            return block[:, :0]
+        blocks, positions, kept = [], [], []
+        while (left := self.pending.shape[1] - self.done) >= size + self.reach or (last and left > 0):
+            stop = self.done + min(size, left)
+            blocks.append(self.pending[:, : stop + self.reach])
+            positions.append(self.position)
             ends = last and stop == self.pending.shape[1]
-            results.append(result[:, int(self.done * self.ratio) : None if ends else int(stop * self.ratio)])
+            kept.append(slice(int(self.done * self.ratio), None if ends else int(stop * self.ratio)))
             start = max(stop - self.reach, 0)
             self.pending, self.position, self.done = self.pending[:, start:], self.position + start, stop - start
-        return np.concatenate(results, axis=1) if results else block[:, :0]
+        results = self.map(self.function, blocks, positions)
+        parts = [result[:, part] for result, part in zip(results, kept, strict=True)]
+        return np.concatenate(parts, axis=1) if parts else block[:, :0]
 
 
 def model_blocks(config: UnlossyConfig, block_seconds: float) -> tuple[int, int]:

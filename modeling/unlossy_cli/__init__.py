@@ -4,6 +4,6 @@ No module here imports `unlossy`, torch or numpy at its top: `unlossy --help` an
 and the parent of worker processes stays small. Heavy imports stand in the functions that need them.
 """
 
-from unlossy_cli.command_line import main
+from unlossy_cli.command_line import main, process
 
-__all__ = ["main"]
+__all__ = ["main", "process"]
