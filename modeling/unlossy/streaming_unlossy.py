@@ -49,8 +49,10 @@ class Overlapping:
         reach (`int`): how far a result looks to either side [items].
         size (`int`): how much is worked on at a time, at least `reach` [items].
         ratio (`Fraction`, defaults to 1): `reach` and `size` times it are whole numbers.
-        at_once (`int`, defaults to 1): blocks that are handed to `map` together; at the end, as many equal ones.
-        map: runs the function on a list of blocks and a list of positions, in order.
+        at_once (`int`, defaults to 1): how many blocks are handed to `map` together. The last ones are equally long,
+            and a multiple of it.
+        map (defaults to Python's own): calls the function with each block and its position, in whatever order, and
+            gives the results in that of the blocks.
     """
 
     def __init__(
@@ -62,10 +64,9 @@ class Overlapping:
         at_once: int = 1,
         map: Callable[..., Iterable[np.ndarray]] = map,
     ):
-        self.function, self.reach, self.size, self.ratio, self.at_once, self.map = (
-            function, reach, size, ratio, at_once, map,
-        )  # fmt: skip
-        self.grid = math.gcd(reach, size)
+        self.function, self.reach, self.size, self.ratio = function, reach, size, ratio
+        self.at_once, self.map = at_once, map
+        self.grid = math.gcd(reach, size)  # what a block's place is a multiple of
         self.pending: np.ndarray | None = None
         self.position = 0  # of pending's first item
         self.done = 0  # items of pending that are only there as surroundings
