@@ -109,7 +109,7 @@ def restore(
     format: str | None = None,
     bit_depth: str = "24",
     overwrite: bool = False,
-    block_seconds: float = 10.0,
+    block_seconds: float = 8.0,
     progress: Callable[[float], None] | None = None,
 ) -> Restored:
     """Restore the quality of lossily compressed audio.
@@ -126,8 +126,8 @@ def restore(
         output_sampling_rate (`int`, *optional*): rate of the result [Hz]. By default the input's, or 44.1 kHz if that
             is more.
         format, bit_depth, overwrite: of the written file, see [`AudioWriter`].
-        block_seconds (`float`, defaults to 10.0): how much is worked on at a time [s]. It changes the use of memory,
-            not the samples.
+        block_seconds (`float`, defaults to 8.0): length of a block [s]; on a CPU, two are worked on at a time. It
+            changes the use of memory, not the samples.
         progress (callable, *optional*): is told the share that is done, from 0 to 1.
 
     Returns:
