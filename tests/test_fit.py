@@ -197,6 +197,15 @@ def test_the_detail_learns_alone_and_resumes(tiny_pairs: Path, tmp_path: Path) -
     assert all(name.startswith("detail_head") for name in changed)
 
 
+def test_the_faithful_heads_learn_alone(tiny_pairs: Path, tmp_path: Path) -> None:
+    run(tiny_pairs, tmp_path / "a", max_steps=1)
+    before = UnlossyModel.from_pretrained(tmp_path / "a").state_dict()
+    run(tiny_pairs, tmp_path / "b", from_checkpoint=tmp_path / "a", part="faithful", max_steps=2, ema=0)
+    after = UnlossyModel.from_pretrained(tmp_path / "b").state_dict()
+    changed = {name.split(".")[0] for name, weight in after.items() if not torch.equal(weight, before[name])}
+    assert changed == {"spectrum_head", "neighbour_head", "noise_head"}
+
+
 def test_stage_b_stops_when_it_costs_fidelity(
     tiny_pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 import unlossy
 from unlossy import UnlossyConfig, UnlossyModel
+from unlossy.configuration_unlossy import TONE_FRAMES
 from unlossy.layers_unlossy import BandLinear, DetailPredictor
 from unlossy.spectral_unlossy import cell_energy, power, stft
 
@@ -175,6 +176,46 @@ def test_detail_does_not_begin_before_an_attack():
         added = model(audio).audio_values - audio
     before, after = (added[..., part].square().mean() for part in (slice(attack - 882, attack - 60), slice(attack, -1)))
     assert 10 * torch.log10(before / after).item() < -20
+
+
+def average_frames(model: UnlossyModel) -> None:
+    """Make an untrained model take the mean of each frame, the four before and the four after."""
+    ninth = math.atanh(1 / 9)
+    for head, biases in (
+        (model.neighbour_head, [ninth] * (4 * TONE_FRAMES)),
+        (model.spectrum_head, [0.0] * 4 + [-math.atanh(8 / 9), 0.0] * 2),  # residual, mask
+    ):
+        for linear in head.linears:
+            assert isinstance(linear, BandLinear)
+            with torch.no_grad():
+                linear.bias.copy_(torch.tensor(biases).repeat(linear.bias.shape[2] // len(biases)))
+
+
+def test_frames_of_a_tone_are_averaged_in_phase():
+    model = UnlossyModel(UnlossyConfig(**TINY)).eval()
+    average_frames(model)
+    time = torch.arange(RATE) / RATE
+    tone = torch.sin(2 * torch.pi * torch.tensor([[[443.21], [1234.5]]]) * time) / 4
+    noisy = tone + torch.randn(1, 2, RATE, generator=torch.Generator().manual_seed(0)) / 40
+    middle = slice(RATE // 4, -RATE // 4)
+    narrow = torch.fft.rfftfreq(RATE - 2 * (RATE // 4), 1 / RATE) < 5000
+    with torch.no_grad():
+        averaged = model(noisy, detail=0).audio_values
+    errors = (torch.fft.rfft((audio - tone)[..., middle])[..., narrow] for audio in (noisy, averaged))
+    before, after = (power(error).sum() for error in errors)
+    assert 10 * torch.log10(before / after) > 6
+
+
+def test_a_tone_does_not_begin_before_its_attack():
+    model = UnlossyModel(UnlossyConfig(**TINY)).eval()
+    average_frames(model)
+    tone = torch.sin(2 * torch.pi * 1000 * torch.arange(RATE) / RATE).expand(1, 2, -1) / 4
+    attack = RATE // 2
+    quiet = torch.cat([tone[..., :attack] / 1000, tone[..., attack:]], dim=2)
+    long_before = slice(attack - 3072, attack - 2048)
+    with torch.no_grad():
+        change = (model(quiet, detail=0).audio_values - quiet)[..., long_before]
+    assert change.abs().max() < 3 * quiet[..., long_before].abs().max()
 
 
 def test_what_drowns_in_noise_is_turned_down():

@@ -14,6 +14,7 @@ from unlossy.spectral_unlossy import (
     mdct,
     nearby_energy,
     num_frames,
+    phase_advance,
     position_noise,
     power,
     share_out,
@@ -76,6 +77,23 @@ def test_steady_phase_keeps_the_phase_of_a_tone(bin_number: int) -> None:
     steady = spectrum * steady_phase(spectrum.shape[1], spectrum.shape[2], CPU)
     inner = steady[0, 4:-6, bin_number, 0]
     assert inner.angle().tolist() == pytest.approx([0.7] * len(inner), abs=1e-3)
+
+
+@pytest.mark.parametrize("frequency", [0.0123, 0.0625, 0.2])
+def test_phase_advance_turns_a_tone_on_and_tells_it_from_noise(frequency: float) -> None:
+    """[cycles a sample]"""
+    tone = torch.cos(2 * torch.pi * frequency * torch.arange(20_000) + 0.7)
+    noise = torch.randn(20_000, generator=torch.Generator().manual_seed(0))
+    spectrum = stft(torch.stack([tone, noise])[None], N_FFT, HOP)
+    steady = spectrum * steady_phase(spectrum.shape[1], spectrum.shape[2], CPU)
+    advance = phase_advance(steady)
+    assert advance.shape == steady.shape
+    peak = round(frequency * N_FFT)
+    near = advance[0, 8:-10, peak - 1 : peak + 2, 0]
+    assert near.abs().min() > 0.999
+    turned = steady[0, 7:-11, peak - 1 : peak + 2, 0] * near
+    torch.testing.assert_close(turned, steady[0, 8:-10, peak - 1 : peak + 2, 0], rtol=1e-2, atol=1e-2 * N_FFT)
+    assert advance[0, 8:-10, 4:-4, 1].abs().mean() < 0.6
 
 
 def test_cells_are_means_over_their_bins() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("datasets")
 
-from unlossy_training.varying import SPEED, varied
+from unlossy_training.varying import EDGE, SPEED, low_pass, varied
 
 RATE = 44_100
 
@@ -37,3 +37,23 @@ def test_equalisers_vary_and_the_seed_decides() -> None:
     slopes = [slope(seed) for seed in range(20)]
     assert max(slopes) - min(slopes) > 6
     assert slope(3) == slopes[3]
+
+
+def test_some_end_early_and_only_above_the_edge() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, (1, RATE)).astype(np.float32)
+
+    def level(audio: np.ndarray, low: float, high: float) -> float:
+        power = np.square(np.abs(np.fft.rfft(audio[0])))[int(low) : int(high)]
+        return float(10 * np.log10(power.mean() + 1e-12))
+
+    passed = low_pass(noise, 5000.0, 100.0)
+    assert level(passed, 0, 5000) == pytest.approx(level(noise, 0, 5000), abs=0.01)
+    assert level(passed, 9990, 10_010) == pytest.approx(level(noise, 9990, 10_010) - 100, abs=1)
+    falls = [level(audio, 0, EDGE[0]) - level(audio, 20_000, 22_000) for audio in variations(noise)]
+    assert 0 < sum(fall > 20 for fall in falls) < len(falls) / 2
+
+
+def variations(audio: np.ndarray) -> list[np.ndarray]:
+    """Of one second or longer, cut to it."""
+    drawn = (varied(np.tile(audio, 2), np.random.default_rng(seed)) for seed in range(60))
+    return [each[:, :RATE] for each in drawn]

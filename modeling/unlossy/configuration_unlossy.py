@@ -44,6 +44,7 @@ _POSITIVE = (
 
 # What a cell's surroundings are to a restorer's detail, to either side [frames]: 0.14 s.
 NEARBY = 12
+TONE_FRAMES = 4  # before and after a frame, which a restorer averages a steady tone with
 
 
 @strict
@@ -208,13 +209,14 @@ class UnlossyConfig(PreTrainedConfig):
     @property
     def receptive_field(self) -> int:
         """How far an output sample looks to either side [samples]: the convolutions of the trunk or of the detail
-        predictor, or the frames that the mask reaches to or that an autoencoder codes together, the window on the
+        predictor, or the frames that a tone is averaged with or that an autoencoder codes together, the window on the
         way in and out, and what is compared before an attack."""
         trunk = 2 * sum(self.depths) * (self.kernel_size // 2)
         if not self.residual:
             trunk += 2 * (self.block_alignment // self.hop_length - 1)
         detail = self.detail_stride * (sum(self.detail_dilations) * (self.detail_kernel_size // 2) + 1) - 1 + NEARBY
-        frames = max(trunk, detail if self.residual else 0, 2)
+        tone = TONE_FRAMES + 2  # frames that the last one's phase is measured with
+        frames = max(trunk, detail, tone) if self.residual else trunk
         return frames * self.hop_length + self.n_fft + (ATTACK_REACH if self.residual else 0)
 
     @property

@@ -11,7 +11,7 @@ from transformers.utils import ModelOutput
 
 from .attack_unlossy import quieter_before_attacks
 from .coder_unlossy import Coder
-from .configuration_unlossy import NEARBY, UnlossyConfig
+from .configuration_unlossy import NEARBY, TONE_FRAMES, UnlossyConfig
 from .layers_unlossy import BandHead, BandLinear, BandSplit, Decoder, DetailPredictor, Encoder, ZeroLinear
 from .loss_unlossy import coding_terms, detail_terms, faithful_terms, weighted_sum
 from .spectral_unlossy import (
@@ -24,6 +24,7 @@ from .spectral_unlossy import (
     mdct,
     nearby_energy,
     num_frames,
+    phase_advance,
     position_noise,
     power,
     share_out,
@@ -39,6 +40,7 @@ from .spectral_unlossy import (
 # counted from there. Not so far below the slope, it counts as kept by the codec [power ratios].
 EMPTY, KEPT = 10**-3, 10**-1.5
 LEAST_SIGNAL = 0.1  # of a cell's energy: what an empty bin counts as, so that its gain is no matter of chance
+LOUDER = 2.0  # than a frame: what of its neighbours counts as the same tone, so that none begins early [power ratio]
 LEAST_CHANGE = 1e-4  # of a cell's energy: no correction is surer than that [power ratio]
 LEAST_ROOM = 1e-3  # for detail, where the codec kept everything [share]
 MAX_LOSS = 4.0  # of the side's energy in a cell that counts, where its correction leaves next to nothing [power ratio]
@@ -142,9 +144,10 @@ class UnlossyModel(UnlossyPreTrainedModel):
     A convolutional autoencoder over the mid/side spectrum.
 
     A restorer corrects the input's spectrum X to `X · (1 + M) + R + detail · H`: M is a bounded complex mask (in the
-    narrow bands a short filter over time, as in https://arxiv.org/abs/1904.08369), R a complex residual for holes, H
-    regenerated treble and texture, that is, noise under an envelope that a small network of its own predicts. All heads
-    start at zero: untrained, it returns its input. Bands as in https://arxiv.org/abs/2209.15174.
+    narrow bands a short filter over time, as in https://arxiv.org/abs/1904.08369, that follows the phase of tones), R a
+    complex residual for holes, H regenerated treble and texture, that is, noise under an envelope that a small network
+    of its own predicts. All heads start at zero: untrained, it returns its input. Bands as in
+    https://arxiv.org/abs/2209.15174.
 
     Without `config.residual` and `config.skip_connections` it is an autoencoder, which makes everything from the
     embedding alone: see `coder_unlossy.py`.
@@ -163,8 +166,8 @@ class UnlossyModel(UnlossyPreTrainedModel):
         self.decoder = Decoder(config)
         # For each bin of mid and side: M and R.
         self.spectrum_head = BandHead(config, list(config.band_widths), per_unit=8, zero_init=True, scale=0.3)
-        # For each bin of mid and side in the narrow bands: how much of two earlier and two later frames to add.
-        self.neighbour_head = BandHead(config, list(config.band_widths[:-1]), 8, zero_init=True, scale=0.3)
+        # For each bin of mid and side in the narrow bands: how much of each earlier and later frame to add.
+        self.neighbour_head = BandHead(config, list(config.band_widths[:-1]), 4 * TONE_FRAMES, True, scale=0.3)
         # For each cell of mid and side: the codec's noise, relative to the cell's own energy.
         self.noise_head = BandHead(config, cells, per_unit=2, zero_init=True)
         # For each cell of mid and side: by how much its energy is too low, read off the input.
@@ -415,12 +418,18 @@ class UnlossyModel(UnlossyPreTrainedModel):
         return masked + torch.view_as_complex(residual) * spread_cells(sloping_base(energy, widths).sqrt(), widths)
 
     def _neighbours(self, bins: Tensor, hidden: Tensor) -> Tensor:
-        """What frames two before and two after add in the narrow bands. A steady tone has the same value there, but
-        another error: the codec's frames are shorter."""
-        weights = torch.tanh(self.neighbour_head(hidden).float().unflatten(3, (2, 2, 2)))
-        before, after = (torch.view_as_complex(part) for part in weights.unbind(-3))
-        padded = nn.functional.pad(bins[:, :, : weights.shape[2]], (0, 0, 0, 0, 2, 2))
-        return before * padded[:, :-4] + after * padded[:, 4:]
+        """What the frames before and after add in the narrow bands. A steady tone is the same there but for its phase,
+        which is turned on by what is measured, and for the codec's error, which is another one."""
+        weights = torch.tanh(self.neighbour_head(hidden).float().unflatten(3, (2, TONE_FRAMES, 2)))
+        before = after = own = bins[:, :, : weights.shape[2]]
+        advance, added = phase_advance(own), torch.zeros_like(own)
+        most = LOUDER * power(own)
+        for earlier, later in weights.movedim((3, 4), (1, 0)):
+            before = nn.functional.pad(before, (0, 0, 0, 0, 1, -1)) * advance
+            after = nn.functional.pad(after * advance.conj(), (0, 0, 0, 0, -1, 1))
+            for weight, other in ((earlier, before), (later, after)):
+                added = added + other * (weight * (most / (power(other) + 1e-12)).clamp(max=1).sqrt())
+        return added
 
     def _guard(self, corrected: Tensor, bins: Tensor, energy: Tensor) -> Tensor:
         """Corrected bins with the less of the correction, the smaller it is beside what is there, `energy`, in each

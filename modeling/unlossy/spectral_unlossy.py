@@ -129,6 +129,31 @@ def steady_phase(frames: int, bins: int, device: torch.device) -> Tensor:
     return cycle.repeat(frames // 4 + 1, 1)[:frames, :, None]
 
 
+def phase_advance(bins: Tensor) -> Tensor:
+    """By how much a steady tone's phase turns from one frame to the next, measured over five frames and three bins.
+
+    Args:
+        bins (complex `Tensor` of shape `(B, T, F, C)`): with [`steady_phase`], from bin 0 up.
+
+    Returns:
+        complex `Tensor` of the same shape: at each frame the turn since the frame before. Its magnitude says how well
+            those frames and bins agree, from 0 for noise to 1 for a tone.
+    """
+    first, second = steady_phase(2, bins.shape[2], bins.device)
+    apart = second * first.conj()  # by which steady phase has the bins of one tone turn differently
+    turns = bins[:, 1:] * bins[:, :-1].conj() * apart.conj()
+    turns = torch.nn.functional.pad(turns, (0, 0, 0, 0, 1, 0))
+    return _sum_nearby(turns) * apart / (_sum_nearby(turns.abs()) + 1e-9)
+
+
+def _sum_nearby(values: Tensor) -> Tensor:
+    """Sum over five frames and three bins of `(B, T, F, C)`, with nothing beyond the ends."""
+    for dim, reach in ((1, 2), (2, 1)):
+        padded = torch.nn.functional.pad(values, (0, 0) * (3 - dim) + (reach, reach))
+        values = padded.unfold(dim, 2 * reach + 1, 1).sum(-1)
+    return values
+
+
 def cell_energy(bin_power: Tensor, widths: tuple[int, ...]) -> Tensor:
     """Mean power a bin in each cell: `(B, T, F, C)` to `(B, T, cells, C)`, cells `widths` bins wide from bin 0 up."""
     sizes = [width * count for width, count in _runs(widths)]

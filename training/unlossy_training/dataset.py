@@ -54,7 +54,7 @@ FEATURES = Features(
 SPLITS = ("train", "validation", "test")
 CLIP_COLUMNS = ("file", "source", "title", "license", "split")  # and, where known, genre and attribution
 SHARD_ROWS = 500
-VARIATIONS = "further pairs of each clip for training: at other speeds, through equalisers (default 0)"
+VARIATIONS = "further pairs of each clip for training: at other speeds, through equalisers and low-passes (default 0)"
 
 
 def read_clips(folder: Path) -> list[dict[str, str]]:
@@ -171,8 +171,8 @@ def build(clips: Path, output: Path, *, seed: int = 0, workers: int = 2, variati
     """Encode the clips of a folder and write the pairs, their card and `counts.json`.
 
     Args:
-        variations (`int`, defaults to 0): further pairs of each clip for training, at other speeds and through
-            equalisers, see [`varied`].
+        variations (`int`, defaults to 0): further pairs of each clip for training, at other speeds, through equalisers
+            and low-passes, see [`varied`].
 
     Returns:
         `dict`: the pairs counted by split, source, codec and mode, the owners of what is in them, the rejected clips

@@ -52,8 +52,12 @@ class FitConfig:
     model: dict[str, Any] = field(
         default_factory=dict, metadata=_help("fields of UnlossyConfig for a new model; on the command line as JSON")
     )
-    part: Literal["all", "detail"] = field(
-        default="all", metadata=_help("what learns: detail alone, a small network of its own, is many times faster")
+    part: Literal["all", "faithful", "detail"] = field(
+        default="all",
+        metadata=_help(
+            "what learns: faithful, the heads that correct what is there; detail, a small network of its own, which is "
+            "many times faster"
+        ),
     )
     degraded: float = field(
         default=1.0,

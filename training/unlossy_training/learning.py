@@ -73,6 +73,10 @@ class Learner:
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema)).to(accelerator.device)
         self.averaged = cast(UnlossyModel, self.average.module)
         learning = DetailAlone(model, config.equalised) if config.part == "detail" else model
+        if config.part == "faithful":
+            model.requires_grad_(False)
+            for head in (model.spectrum_head, model.neighbour_head, model.noise_head):
+                head.requires_grad_(True)
         parameters = [parameter for parameter in learning.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
         self.model, self.optimizer = accelerator.prepare(learning, optimizer)
