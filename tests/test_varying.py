@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("datasets")
 
-from unlossy_training.varying import EDGE, SPEED, low_pass, varied
+from unlossy_training.varying import EDGE, SPEED, roll_off, varied
 
 RATE = 44_100
 
@@ -46,7 +46,7 @@ def test_some_end_early_and_only_above_the_edge() -> None:
         power = np.square(np.abs(np.fft.rfft(audio[0])))[int(low) : int(high)]
         return float(10 * np.log10(power.mean() + 1e-12))
 
-    passed = low_pass(noise, 5000.0, 100.0)
+    passed = roll_off(noise, 5000.0, 100.0)
     assert level(passed, 0, 5000) == pytest.approx(level(noise, 0, 5000), abs=0.01)
     assert level(passed, 9990, 10_010) == pytest.approx(level(noise, 9990, 10_010) - 100, abs=1)
     falls = [level(audio, 0, EDGE[0]) - level(audio, 20_000, 22_000) for audio in variations(noise)]

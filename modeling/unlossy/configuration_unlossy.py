@@ -79,12 +79,12 @@ class UnlossyConfig(PreTrainedConfig):
         detail_kernel_size (`int`, defaults to 7): of its convolutions over time [frames], odd.
         detail_dilations (`tuple[int, ...]`): dilation of each of its blocks.
         detail_stride (`int`, defaults to 2): frames that it takes together.
-        detail_threshold (`float`, defaults to 2.5): of a restorer, how much of a predicted energy deficit is doubted
+        detail_threshold (`float`, defaults to 1.5): of a restorer, how much of a predicted energy deficit is doubted
             where the input has next to nothing and what is missing is faint, and again for every 10 dB that it is
             louder [dB]; detail makes up for what is beyond it. Of an autoencoder, how much quieter the detail is than
             what is missing, where that is far weaker than what is coded [dB]. A calibration of the checkpoint: lower is
             brighter, higher more careful.
-        kept_threshold (`float`, defaults to 5.0): of a restorer, the same where the codec kept something [dB]; of an
+        kept_threshold (`float`, defaults to 4.0): of a restorer, the same where the codec kept something [dB]; of an
             autoencoder, where what is missing is as strong as what is coded.
 
     Raises:
@@ -113,8 +113,8 @@ class UnlossyConfig(PreTrainedConfig):
     detail_kernel_size: int = 7
     detail_dilations: list[int] | tuple[int, ...] = (1, 1, 1, 1, 2, 1)
     detail_stride: int = 2
-    detail_threshold: float | int = 2.5
-    kept_threshold: float | int = 5.0
+    detail_threshold: float | int = 1.5
+    kept_threshold: float | int = 4.0
 
     def __post_init__(self, **kwargs: Any) -> None:
         unknown = sorted(key for key in kwargs if not key.startswith("_") and key not in _FOREIGN_KEYS)

@@ -40,7 +40,7 @@ from .spectral_unlossy import (
 # counted from there. Not so far below the slope, it counts as kept by the codec [power ratios].
 EMPTY, KEPT = 10**-3, 10**-1.5
 LEAST_SIGNAL = 0.1  # of a cell's energy: what an empty bin counts as, so that its gain is no matter of chance
-LOUDER = 2.0  # than a frame: what of its neighbours counts as the same tone, so that none begins early [power ratio]
+LOUDER = 2.0  # than a frame itself: at most so loud do its neighbours count, so that no tone begins early [power ratio]
 LEAST_CHANGE = 1e-4  # of a cell's energy: no correction is surer than that [power ratio]
 LEAST_ROOM = 1e-3  # for detail, where the codec kept everything [share]
 MAX_LOSS = 4.0  # of the side's energy in a cell that counts, where its correction leaves next to nothing [power ratio]

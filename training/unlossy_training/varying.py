@@ -36,11 +36,11 @@ def varied(clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         clean = equalize(equalize(clean, rng), rng)
     if rng.random() < LOW_PASSED:
         edge, slope = (np.exp(rng.uniform(*np.log(bounds))) for bounds in (EDGE, SLOPE))
-        clean = low_pass(clean, edge, slope)
+        clean = roll_off(clean, edge, slope)
     return clean * np.float32(10 ** (rng.uniform(*PEAK) / 20) / max(float(np.abs(clean).max()), 1e-6))
 
 
-def low_pass(audio: np.ndarray, edge: float, slope: float) -> np.ndarray:
+def roll_off(audio: np.ndarray, edge: float, slope: float) -> np.ndarray:
     """
     Args:
         audio (`np.ndarray` of shape `(channels, samples)`): at 44.1 kHz.
