@@ -8,11 +8,12 @@ import torch
 from unlossy.spectral_unlossy import (
     cached_tensor,
     cell_energy,
+    cells_in_band,
     from_mid_side,
     imdct,
     istft,
     mdct,
-    nearby_energy,
+    nearby_mean,
     num_frames,
     phase_advance,
     position_noise,
@@ -127,13 +128,17 @@ def test_sloping_base_is_never_below_the_energy() -> None:
     assert sloping_base(torch.zeros_like(energy), widths).abs().max() == 0
 
 
-def test_nearby_energy_is_the_mean_of_the_frames_around() -> None:
+def test_nearby_mean_is_the_mean_of_the_frames_around() -> None:
     energy = torch.rand(2, 9, 5, 2, generator=torch.Generator().manual_seed(0))
-    nearby = nearby_energy(energy, 2)
+    nearby = nearby_mean(energy, 2)
     assert nearby.shape == energy.shape
     torch.testing.assert_close(nearby[:, 4], energy[:, 2:7].mean(dim=1))
     torch.testing.assert_close(nearby[:, 0], energy[:, :3].sum(dim=1) / 5)
-    torch.testing.assert_close(nearby_energy(torch.nn.functional.pad(energy, (0, 0, 0, 0, 0, 4)), 2)[:, :9], nearby)
+    torch.testing.assert_close(nearby_mean(torch.nn.functional.pad(energy, (0, 0, 0, 0, 0, 4)), 2)[:, :9], nearby)
+
+
+def test_cells_count_by_how_much_of_them_is_in_the_band() -> None:
+    assert cells_in_band((4, 4, 8, 16), 6.0, 20.0).flatten().tolist() == pytest.approx([0, 2 / 14, 8 / 14, 4 / 14])
 
 
 def test_noise_is_a_function_of_the_position() -> None:

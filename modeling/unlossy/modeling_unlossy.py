@@ -17,12 +17,13 @@ from .loss_unlossy import coding_terms, detail_terms, faithful_terms, weighted_s
 from .spectral_unlossy import (
     cell_energy,
     cell_levels,
+    cells_in_band,
     from_mid_side,
     imdct,
     inaudible_energy,
     istft,
     mdct,
-    nearby_energy,
+    nearby_mean,
     num_frames,
     phase_advance,
     position_noise,
@@ -41,7 +42,9 @@ from .spectral_unlossy import (
 EMPTY, KEPT = 10**-3, 10**-1.5
 LEAST_SIGNAL = 0.1  # of a cell's energy: what an empty bin counts as, so that its gain is no matter of chance
 LOUDER = 2.0  # than a frame itself: at most so loud do its neighbours count, so that no tone begins early [power ratio]
-LEAST_CHANGE = 1e-4  # of a cell's energy: no correction is surer than that [power ratio]
+# Of a cell's energy: no correction is surer than that, without the highest treble, and with it [power ratios].
+LEAST_CHANGE, LEAST_CHANGE_OF_GOOD = 1e-4, 1.1e-3
+HIGHEST = (16000.0, 20000.0)  # [Hz]: what a codec with too few bits drops first
 LEAST_ROOM = 1e-3  # for detail, where the codec kept everything [share]
 MAX_LOSS = 4.0  # of the side's energy in a cell that counts, where its correction leaves next to nothing [power ratio]
 MAX_DEFICIT = 14.0  # [nepers of energy]: 61 dB
@@ -402,7 +405,7 @@ class UnlossyModel(UnlossyPreTrainedModel):
         corrected = self._mask(bins, missing.energy, hidden)
         narrow = self._neighbours(bins, hidden)
         corrected[:, :, : narrow.shape[2]] += narrow
-        return self._guard(self._widen(corrected, missing.energy), bins, missing.energy), missing
+        return self._guard(self._widen(corrected, missing.energy), bins, missing), missing
 
     # These are apart so that what each needs of memory is free again before the next.
 
@@ -420,22 +423,27 @@ class UnlossyModel(UnlossyPreTrainedModel):
     def _neighbours(self, bins: Tensor, hidden: Tensor) -> Tensor:
         """What the frames before and after add in the narrow bands. A steady tone is the same there but for its phase,
         which is turned on by what is measured, and for the codec's error, which is another one."""
-        weights = torch.tanh(self.neighbour_head(hidden).float().unflatten(3, (2, TONE_FRAMES, 2)))
-        before = after = own = bins[:, :, : weights.shape[2]]
+        weights = self.neighbour_head(hidden).float().unflatten(3, (2, TONE_FRAMES, 2)).movedim((3, 4), (1, 0))
+        weights = torch.tanh(weights.contiguous())
+        before = after = own = bins[:, :, : weights.shape[4]]
         advance, added = phase_advance(own), torch.zeros_like(own)
         most = LOUDER * power(own)
-        for earlier, later in weights.movedim((3, 4), (1, 0)):
+        for earlier, later in weights:
             before = nn.functional.pad(before, (0, 0, 0, 0, 1, -1)) * advance
             after = nn.functional.pad(after * advance.conj(), (0, 0, 0, 0, -1, 1))
             for weight, other in ((earlier, before), (later, after)):
                 added = added + other * (weight * (most / (power(other) + 1e-12)).clamp(max=1).sqrt())
         return added
 
-    def _guard(self, corrected: Tensor, bins: Tensor, energy: Tensor) -> Tensor:
-        """Corrected bins with the less of the correction, the smaller it is beside what is there, `energy`, in each
-        cell: its own error would be more than what it corrects, and a very good input be worse for it."""
+    def _guard(self, corrected: Tensor, bins: Tensor, missing: _Missing) -> Tensor:
+        """Corrected bins with the less of the correction, the smaller it is beside what is there in each cell: its own
+        error would be more than what it corrects, and a very good input be worse for it. A codec that kept the highest
+        treble had bits enough for the rest."""
         change, widths = corrected - bins, self.config.cell_widths
-        share = (1 - LEAST_CHANGE * energy / (cell_energy(power(change), widths) + 1e-9)).clamp(min=0)
+        highest = cells_in_band(widths, *(hertz * self.config.n_fft / self.config.sampling_rate for hertz in HIGHEST))
+        kept = (nearby_mean(missing.kept[..., :1], NEARBY) * highest.to(change.device)).sum(2, keepdim=True)
+        least = LEAST_CHANGE + (LEAST_CHANGE_OF_GOOD - LEAST_CHANGE) * kept.square()
+        share = (1 - least * missing.energy / (cell_energy(power(change), widths) + 1e-9)).clamp(min=0)
         return bins + change * spread_cells(share, widths)
 
     def _widen(self, bins: Tensor, energy: Tensor) -> Tensor:
@@ -452,7 +460,7 @@ class UnlossyModel(UnlossyPreTrainedModel):
         # Silence, where a whole signal ends and a padded one goes on.
         bin_power = nn.functional.pad(bin_power, (0, 0, 0, 0, 0, -frames % self.config.detail_stride))
         energy = cell_energy(bin_power, widths)
-        nearby = nearby_energy(energy, NEARBY)
+        nearby = nearby_mean(energy, NEARBY)
         level, unevenness = cell_levels(bin_power, widths, self.config.n_fft)
         loudness = nearby.sum(dim=(2, 3), keepdim=True)
         relative_to = torch.log(loudness / (self.config.n_fft / 4) ** 2 + 1e-9)

@@ -173,11 +173,18 @@ def cell_levels(bin_power: Tensor, widths: tuple[int, ...], n_fft: int) -> tuple
     return level, level - cell_energy(torch.log(relative + 1e-12), widths)
 
 
-def nearby_energy(energy: Tensor, frames: int) -> Tensor:
+def nearby_mean(cells: Tensor, frames: int) -> Tensor:
     """Mean over so many frames to either side, with nothing beyond the ends: `(B, T, cells, C)` to the same shape."""
-    flat = energy.flatten(2).transpose(1, 2)
+    flat = cells.flatten(2).transpose(1, 2)
     mean = torch.nn.functional.avg_pool1d(flat, 2 * frames + 1, 1, frames)
-    return mean.transpose(1, 2).view_as(energy)
+    return mean.transpose(1, 2).view_as(cells)
+
+
+@cached_tensor
+def cells_in_band(widths: tuple[int, ...], low: float, high: float) -> Tensor:
+    """How much each cell counts in the mean over a band from `low` to `high` [bins], `(cells, 1)`; all in all, 1."""
+    edges = torch.cumsum(torch.tensor((0, *widths), dtype=torch.float64), dim=0).clamp(low, high)
+    return (edges.diff() / (high - low))[:, None].float()
 
 
 def inaudible_energy(energy: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from unlossy_cli.memory import keep_freed_memory
 from unlossy_cli.planning import Job, Outcome, describe
 from unlossy_cli.quiet import silence_libraries, silence_transformers
 
@@ -86,6 +87,7 @@ def _load_model(settings: Settings) -> "UnlossyModel":
     from unlossy.restoration_unlossy import load_model
 
     silence_transformers()
+    keep_freed_memory()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     if settings.device in ("auto", "cuda") and torch.cuda.is_available():
