@@ -52,7 +52,8 @@ class Overlapping:
         at_once (`int`, defaults to 1): how many blocks are handed to `map` together. The last ones are equally long,
             and a multiple of it.
         map (defaults to Python's own): calls the function with each block and its position, in whatever order, and
-            gives the results in that of the blocks.
+            gives the results in that of the blocks. Where it works in the background, as that of an executor, it has
+            the next blocks by the time that its results are asked for.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Overlapping:
         self.pending: np.ndarray | None = None
         self.position = 0  # of pending's first item
         self.done = 0  # items of pending that are only there as surroundings
+        self.begun: list[Iterator[tuple[np.ndarray, slice]]] = []  # results that are not asked for yet
 
     def process(self, block: np.ndarray, last: bool = False) -> np.ndarray:
         self.pending = block if self.pending is None else np.concatenate([self.pending, block], axis=1)
@@ -88,8 +90,10 @@ class Overlapping:
             kept.append(slice(int(self.done * self.ratio), None if ends else int(stop * self.ratio)))
             start = max(stop - self.reach, 0)
             self.pending, self.position, self.done = self.pending[:, start:], self.position + start, stop - start
-        results = self.map(self.function, blocks, positions)
-        parts = [result[:, part] for result, part in zip(results, kept, strict=True)]
+        self.begun.append(zip(self.map(self.function, blocks, positions), kept, strict=True))
+        ready = self.begun if last else self.begun[:-1]
+        self.begun = self.begun[len(ready) :]
+        parts = [result[:, part] for results in ready for result, part in results]
         return np.concatenate(parts, axis=1) if parts else block[:, :0]
 
 

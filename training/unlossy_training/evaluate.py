@@ -25,6 +25,8 @@ import torch
 from huggingface_hub.constants import HF_HOME
 from tqdm import tqdm
 
+from unlossy_cli.memory import keep_freed_memory
+
 from .cases import LOSSLESS, Case, find_pairs, find_recordings, is_dataset, parse_grid
 from .measuring import Setup, measure, prepare, recall
 from .metrics import LSD_FLOOR_DB, LSD_HOP_LENGTH, LSD_N_FFT
@@ -56,8 +58,13 @@ def _work(jobs: list[tuple[Case, Setup]], workers: int) -> Iterator[dict[str, An
         yield from map(_measure_safely, jobs)
         return
     # "spawn": a fork of a process with threads may hang.
-    with multiprocessing.get_context("spawn").Pool(workers, torch.set_num_threads, (1,)) as pool:
+    with multiprocessing.get_context("spawn").Pool(workers, _begin) as pool:
         yield from pool.imap(_measure_safely, jobs)
+
+
+def _begin() -> None:
+    torch.set_num_threads(1)
+    keep_freed_memory()
 
 
 def _measure_safely(job: tuple[Case, Setup]) -> dict[str, Any]:
