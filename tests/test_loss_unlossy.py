@@ -45,12 +45,13 @@ def loss_of(clean: Tensor, degraded: Tensor, faithful: Tensor) -> tuple[float, d
     return loss.item(), {name: value.item() for name, value in values.items()}
 
 
-def terms_of_detail(energy: Tensor, deficit: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+def terms_of_detail(energy: Tensor, deficit: Tensor, wanted: Tensor, known: Tensor | None = None) -> dict[str, Tensor]:
     return detail_terms(
         present=energy,
         deficit=deficit,
         filled=energy * torch.exp(deficit.clamp(min=0)),
         wanted=wanted,
+        known=known,
         cell_widths=CELL_WIDTHS,
         n_fft=2048,
         sampling_rate=44_100,
@@ -148,6 +149,21 @@ def test_dissimilarity_has_all_its_bits_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         mixed = terms_of_detail(degraded, torch.zeros_like(degraded), clean)["dissimilarity"]
     torch.testing.assert_close(mixed, alone)
+
+
+def test_where_the_original_is_unknown_any_prediction_is_right() -> None:
+    energy = torch.rand(1, 40, len(CELL_WIDTHS), 2, generator=torch.Generator().manual_seed(0)) + 0.1
+    known = (torch.arange(len(CELL_WIDTHS)) < 60)[None, None, :, None]
+    wanted = (2 * energy).where(known, 1e-6)
+    deficit = torch.full_like(energy, math.log(2)).where(known, 5.0)
+    terms = terms_of_detail(energy, deficit, wanted, known)
+    assert all(term.item() == pytest.approx(0, abs=1e-5) for term in terms.values())
+    too_much = (2 * deficit).requires_grad_()
+    loss, _ = weighted_sum(terms_of_detail(energy, too_much, wanted, known))
+    loss.backward()
+    assert too_much.grad is not None
+    assert too_much.grad[:, :, :60].abs().sum() > 0
+    assert too_much.grad[:, :, 60:].abs().sum() == 0
 
 
 def terms_of_coding(energy: Tensor, wanted: Tensor) -> dict[str, float]:

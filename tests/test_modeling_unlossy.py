@@ -440,6 +440,23 @@ def test_loss_is_zero_for_a_perfect_input():
     assert model(clean, labels=clean).loss.item() == pytest.approx(0, abs=1e-3)
 
 
+def test_nothing_is_learned_from_treble_that_a_codec_took_from_the_labels():
+    model = UnlossyModel(UnlossyConfig(**TINY)).train()
+    predict_deficit(model, 6.0)
+    whole = music(20_000, batch=2)
+    spectrum = torch.fft.rfft(whole)
+    spectrum[..., torch.fft.rfftfreq(20_000, 1 / RATE) > 16_000] = 0
+    cut = torch.fft.irfft(spectrum, n=20_000)
+    everywhere, below = torch.full((2,), float("inf")), torch.full((2,), 15_000.0)
+    assert model.detail_loss(cut / 2, cut).loss == model.detail_loss(cut / 2, cut, everywhere).loss
+    losses = [model.detail_loss(whole / 2, labels, below).loss for labels in (whole, cut)]
+    torch.testing.assert_close(losses[0], losses[1], rtol=0.02, atol=0)
+    believed = model.detail_loss(whole / 2, cut, everywhere).loss
+    assert believed > 1.2 * losses[1]
+    terms = model(whole / 2, labels=cut, known_hz=below).loss_terms
+    assert terms["envelope"] < model(whole / 2, labels=cut).loss_terms["envelope"]
+
+
 def test_save_and_load(lively_model, tmp_path):
     lively_model.save_pretrained(tmp_path)
     assert (tmp_path / "model.safetensors").is_file()

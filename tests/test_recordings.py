@@ -53,6 +53,16 @@ def test_unusable_files(tmp_path: Path) -> None:
     examine(tmp_path / "good.wav")
 
 
+def test_lossy_files_are_good_enough_where_asked_for_and_at_a_high_bitrate(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "rich.ogg", noise(3), RATE, compression_level=0.1)
+    soundfile.write(tmp_path / "poor.ogg", 0.01 * np.sin(np.arange(3 * RATE) / 20), RATE, compression_level=1.0)
+    examine(tmp_path / "rich.ogg", lossy=True)
+    with pytest.raises(UnusableError, match="lossless"):
+        examine(tmp_path / "rich.ogg")
+    with pytest.raises(UnusableError, match="kbps a channel; 46 or more"):
+        examine(tmp_path / "poor.ogg", lossy=True)
+
+
 def test_descriptions_come_from_the_nearest_table(tmp_path: Path) -> None:
     (tmp_path / "vocals").mkdir()
     for name in ("anna_00", "bert_00"):

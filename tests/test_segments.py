@@ -10,7 +10,16 @@ import pytest
 import torch
 
 from unlossy_training.dataset import FEATURES
-from unlossy_training.segments import Segments, StreamedSegments, batches, load_pairs, mix_pairs, read_pair
+from unlossy_training.metrics import low_pass
+from unlossy_training.segments import (
+    Segments,
+    StreamedSegments,
+    batches,
+    known_up_to,
+    load_pairs,
+    mix_pairs,
+    read_pair,
+)
 
 RATE = 44_100
 
@@ -133,3 +142,15 @@ def test_a_share_comes_from_general_pairs(streaming: bool, tiny_pairs: Path) -> 
     drawn = [row["clean"]["path"] for row in itertools.islice(mix_pairs(own, general, 0.25, seed=0), 1500)]
     assert set(drawn) == {pairs[row]["clean"]["path"] for row in (0, 1)}
     assert np.mean([path == pairs[1]["clean"]["path"] for path in drawn]) == pytest.approx(0.25, abs=0.04)
+
+
+def test_labels_are_believed_up_to_the_edge_that_a_codec_has_left() -> None:
+    clean = np.random.default_rng(0).normal(scale=0.1, size=(2, 3 * RATE)).astype(np.float32)
+    assert known_up_to(clean) == float("inf")
+    assert known_up_to(low_pass(clean, 16_000.0)) == pytest.approx(15_700, abs=200)
+    assert known_up_to(low_pass(clean, 8_000.0)) == float("inf")  # as the original was
+
+
+def test_what_the_labels_know_comes_with_them(tiny_pairs: Path) -> None:
+    (batch,) = take(Segments(load_pairs(str(tiny_pairs), "train"), RATE, seed=0), 1, batch_size=3)
+    assert batch["known_hz"].tolist() == [known_up_to(clean.numpy()) for clean in batch["labels"]]

@@ -81,6 +81,7 @@ def detail_terms(
     n_fft: int,
     sampling_rate: int,
     frame_mask: Tensor | None = None,
+    known: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """
     Args:
@@ -92,15 +93,21 @@ def detail_terms(
         n_fft (`int`): [samples].
         sampling_rate (`int`): [Hz].
         frame_mask (`Tensor` of shape `(B, T, 1, 1)`, *optional*): 1 on audio, 0 on padding.
+        known (bool `Tensor` of shape `(B, 1, cells, 1)`, *optional*): where `wanted` is to be believed. Elsewhere
+            any prediction is right.
 
     Returns:
         `envelope` [dB] and `dissimilarity` (0 … 1), each of shape `()`.
     """
     valid = torch.ones_like(present[:, :, :1, :1]) if frame_mask is None else frame_mask.float()
+    if known is not None:
+        filled, wanted = filled.where(known, filled.detach()), wanted.where(known, filled.detach())
     true_deficit = torch.log((wanted + 1e-6) / (present + 1e-6))
     true_deficit = true_deficit.where(true_deficit > TOLERATED_DEFICIT, 0)
     # Where nothing is missing every prediction below zero is right.
     error = (deficit - true_deficit).where((true_deficit > 0) | (deficit > 0), 0)
+    if known is not None:
+        error = error.where(known, 0)
     distance = torch.maximum(EXCESS * error, -SHORTFALL * error)
     return {
         "envelope": _audible_mean(distance, valid, cell_widths, sampling_rate / n_fft),

@@ -237,6 +237,7 @@ class UnlossyModel(UnlossyPreTrainedModel):
         detail: float = 1.0,
         offset: int = 0,
         return_dict: bool | None = None,
+        known_hz: Tensor | None = None,
     ) -> UnlossyOutput | tuple[Tensor, ...]:
         r"""
         Args:
@@ -249,6 +250,8 @@ class UnlossyModel(UnlossyPreTrainedModel):
                 complete). The loss does not depend on it.
             offset (`int`, defaults to 0): position of the first sample in a longer signal, a multiple of
                 `config.block_alignment` [samples]. Blocks of it then agree with the whole.
+            known_hz (`torch.Tensor` of shape `(batch_size,)`, *optional*): up to where `labels` tell what the detail
+                should be [Hz], if they have been through a codec before. Defaults to everywhere.
 
         Example:
 
@@ -263,12 +266,20 @@ class UnlossyModel(UnlossyPreTrainedModel):
         if labels is not None and labels.shape != input_values.shape:
             shapes = f"{tuple(input_values.shape)}, got {tuple(labels.shape)}"
             raise ValueError(f"labels must have the shape of input_values, {shapes}.")
-        run = self._restore if self.config.residual else self._reconstruct
-        output = run(input_values, padding_mask, labels, detail, offset)
+        if self.config.residual:
+            output = self._restore(input_values, padding_mask, labels, detail, offset, known_hz)
+        else:
+            output = self._reconstruct(input_values, padding_mask, labels, detail, offset)
         return output if return_dict is not False else output.to_tuple()
 
     def _restore(
-        self, input_values: Tensor, padding_mask: Tensor | None, labels: Tensor | None, detail: float, offset: int
+        self,
+        input_values: Tensor,
+        padding_mask: Tensor | None,
+        labels: Tensor | None,
+        detail: float,
+        offset: int,
+        known_hz: Tensor | None,
     ) -> UnlossyOutput:
         """`forward` of a restorer."""
         spectrum = self._spectrum(input_values)
@@ -292,7 +303,7 @@ class UnlossyModel(UnlossyPreTrainedModel):
                 clean_audio=labels,
                 frame_mask=frame_mask,
             )
-            loss, terms = weighted_sum(terms | self._detail_terms(missing, clean, frame_mask))
+            loss, terms = weighted_sum(terms | self._detail_terms(missing, clean, frame_mask, known_hz))
         return UnlossyOutput(
             loss=loss, audio_values=audio, embeddings=embeddings, loss_terms=terms, faithful_values=faithful_audio
         )
@@ -508,25 +519,32 @@ class UnlossyModel(UnlossyPreTrainedModel):
         loud = torch.log10((noise + 1e-12) / (FAINT * missing.loudness + 1e-9)).clamp(min=0)
         return (low + (high - low) * missing.kept) * (1 + loud) * math.log(10) / 10
 
-    def detail_loss(self, input_values: Tensor, labels: Tensor) -> UnlossyOutput:
+    def detail_loss(self, input_values: Tensor, labels: Tensor, known_hz: Tensor | None = None) -> UnlossyOutput:
         """`loss` and `loss_terms` of a restorer's detail alone, without the trunk: many times faster than `forward`.
 
         Args:
-            input_values, labels: see [`~UnlossyModel.forward`].
+            input_values, labels, known_hz: see [`~UnlossyModel.forward`].
         """
         if not self.config.residual:
             raise ValueError("Only the detail of a restorer is apart from the rest; this model has residual=False.")
         missing = self._missing(power(self._spectrum(input_values)[:, :, :-1]), None)
-        loss, terms = weighted_sum(self._detail_terms(missing, self._spectrum(labels)[:, :, :-1], None))
+        loss, terms = weighted_sum(self._detail_terms(missing, self._spectrum(labels)[:, :, :-1], None, known_hz))
         return UnlossyOutput(loss=loss, loss_terms=terms)
 
-    def _detail_terms(self, missing: _Missing, clean: Tensor, frame_mask: Tensor | None) -> dict[str, Tensor]:
+    def _detail_terms(
+        self, missing: _Missing, clean: Tensor, frame_mask: Tensor | None, known_hz: Tensor | None
+    ) -> dict[str, Tensor]:
+        known = None
+        if known_hz is not None:
+            bins = torch.tensor(self.config.cell_widths, device=clean.device).cumsum(0)
+            known = (bins * (self.config.sampling_rate / self.config.n_fft) <= known_hz[:, None])[:, None, :, None]
         return detail_terms(
             present=missing.present,
             deficit=missing.deficit.clamp(max=MAX_DEFICIT),
             filled=missing.energy + self._added(missing, missing.deficit),
             wanted=cell_energy(power(clean), self.config.cell_widths),
             frame_mask=frame_mask,
+            known=known,
             cell_widths=self.config.cell_widths,
             n_fft=self.config.n_fft,
             sampling_rate=self.config.sampling_rate,

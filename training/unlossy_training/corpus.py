@@ -97,7 +97,7 @@ def build(output: Path, request: Request, *, hours: float, workers: int = 1) -> 
     for remark in remarks:
         print(f"note: {remark}", file=sys.stderr)
 
-    recordings, bad_recordings = examined(materials.recordings, SHORTEST, workers)
+    recordings, bad_recordings = examined(materials.recordings, SHORTEST, workers, request.lossy)
     samples, bad_samples = examined(materials.samples, SHORTEST_SAMPLE, workers)
     items = [("rendered", piece.group) for piece in materials.pieces]
     items += [(recording.source, recording.group) for recording in [*recordings, *samples]]
@@ -131,7 +131,7 @@ def build(output: Path, request: Request, *, hours: float, workers: int = 1) -> 
     return summary
 
 
-def rejection(job: tuple[Path, float]) -> tuple[Path, UnusableError | None]:
+def rejection(job: tuple[Path, float, bool]) -> tuple[Path, UnusableError | None]:
     """`examine`, with the reason returned instead of raised."""
     try:
         examine(*job)
@@ -141,10 +141,10 @@ def rejection(job: tuple[Path, float]) -> tuple[Path, UnusableError | None]:
 
 
 def examined(
-    recordings: Sequence[Recording], shortest: float, workers: int
+    recordings: Sequence[Recording], shortest: float, workers: int, lossy: bool = False
 ) -> tuple[list[Recording], list[UnusableError]]:
     """The recordings that can be trained on, and the reasons against the others."""
-    jobs = [(recording.path, shortest) for recording in recordings]
+    jobs = [(recording.path, shortest, lossy) for recording in recordings]
     errors = dict(run(rejection, jobs, workers, "recordings"))
     usable = [recording for recording in recordings if errors[recording.path] is None]
     return usable, [error for _, error in sorted(errors.items()) if error is not None]
@@ -237,6 +237,11 @@ def build_parser() -> argparse.ArgumentParser:
         action="extend", default=[], metavar="NAME",
         help="names of files, or patterns of names (loop_*), to leave out, such as those that you evaluate with",
     )  # fmt: skip
+    parser.add_argument(
+        "--lossy", action="store_true",
+        help="take lossy recordings from 46 kbps a channel up, too, such as the music of free games: the treble above "
+        "the edge that their codec left is not learned",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="another one gives another corpus (default 0)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     return parser
@@ -246,7 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = build_parser()
     options = parser.parse_args(arguments)
-    request = Request(options.midi, options.source, options.soundfont, options.exclude, options.seed)
+    request = Request(options.midi, options.source, options.soundfont, options.exclude, options.seed, options.lossy)
     try:
         summary = build(options.output, request, hours=options.hours, workers=options.workers)
     except KeyboardInterrupt:

@@ -198,7 +198,7 @@ class Run:
 
     def step(self, micro: list[Batch], spent: float) -> dict[str, Tensor]:
         """One update; what isn't finite is kept for inspection."""
-        kept = [{name: batch[name] for name in ("input_values", "labels")} for batch in micro]
+        kept = [{name: batch[name] for name in ("input_values", "labels", "known_hz")} for batch in micro]
         try:
             return self.learner.step(send_to_device(kept, self.accelerator.device), self.progress.step, spent)
         except NotFiniteError as error:

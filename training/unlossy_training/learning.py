@@ -43,11 +43,13 @@ class DetailAlone(nn.Module):
         self.model = model.requires_grad_(False)
         model.detail_head.requires_grad_(True)
 
-    def forward(self, input_values: Tensor, labels: Tensor, detail: float) -> UnlossyOutput:
+    def forward(
+        self, input_values: Tensor, labels: Tensor, detail: float, known_hz: Tensor | None = None
+    ) -> UnlossyOutput:
         if self.training:
             sides = torch.stack([input_values, labels])
             input_values, labels = equalise(sides, self.model.config.sampling_rate, self.equalised)
-        return self.model.detail_loss(input_values, labels)
+        return self.model.detail_loss(input_values, labels, known_hz)
 
 
 class Learner:
@@ -93,7 +95,8 @@ class Learner:
         """One update of the weights.
 
         Args:
-            batches (`Sequence`): `config.accumulation` batches of `input_values` and `labels` of shape `(B, 2, N)`.
+            batches (`Sequence`): `config.accumulation` batches of `input_values` and `labels` of shape `(B, 2, N)`,
+                and `known_hz`, if it is known.
             number (`int`): of the step, from 0.
             progress (`float`): how much of the budget is spent, 0 … 1.
 

@@ -55,6 +55,7 @@ class Request:
     soundfonts: Sequence[Place] = ()
     exclude: Sequence[str] = ()
     seed: int = 0
+    lossy: bool = False  # recordings that have been through a codec at a high rate are good enough
 
 
 def parse_place(text: str) -> Place:
@@ -144,6 +145,7 @@ def describe(request: Request, materials: Materials) -> dict[str, Any]:
         "--source": [f"{source} {named(place)}" for source, place in request.sources],
         "--soundfont": [named(place) for place in request.soundfonts],
         "--exclude": sorted(request.exclude),
+        "--lossy": request.lossy,
         "scores": sizes(piece.file for piece in materials.pieces if piece.file),
         "recordings": sizes(recording.path for recording in materials.recordings),
         "samples": sizes(sample.path for sample in materials.samples),

@@ -21,6 +21,7 @@ SOURCES = ("real", "singing", "speech", "solo", "rendered")
 SUFFIXES = {".flac", ".wav", ".aif", ".aiff", ".aifc", ".au", ".caf", ".rf64", ".w64"}
 LOSSY_SUFFIXES = {".aac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wma"}
 LOSSLESS_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ALAC_")
+LEAST_LOSSY = 46_000  # [bit/s a channel] of a lossy recording that is good enough to stand for its original
 SHORTEST = 2.0  # [s] a clip of 4 s would be silent for more than half of its time
 SILENCE = -55.0  # [dBFS]
 ROLL_OFF = 18_000  # [Hz] where resampling begins to fade, down to nothing at half the sampling rate
@@ -116,21 +117,29 @@ def find_recordings(source: str, folder: Path, license: str = "", weight: float 
     return recordings
 
 
-def examine(path: Path, shortest: float = SHORTEST) -> None:
+def examine(path: Path, shortest: float = SHORTEST, lossy: bool = False) -> None:
     """Read a file from beginning to end, and see whether it can be trained on.
+
+    Args:
+        lossy (`bool`, defaults to `False`): lossy files are good enough, too, from `LEAST_LOSSY` up.
 
     Raises:
         UnusableError: lossy, unreadable or truncated, below 44.1 kHz, more than two channels, shorter than `shortest`
             [s], with NaN or infinite samples, or silent.
     """
-    if path.suffix.lower() in LOSSY_SUFFIXES:
+    if path.suffix.lower() in LOSSY_SUFFIXES and not lossy:
         raise UnusableError("lossy", f"{path} is a lossy format; lossless audio is needed")
     peak, read = 0.0, 0
     try:
         with soundfile.SoundFile(path) as file:
             rate, channels, frames = file.samplerate, file.channels, file.frames
             if not file.subtype.startswith(LOSSLESS_SUBTYPES):
-                raise UnusableError("lossy", f"{path} is {file.subtype}; lossless audio is needed")
+                if not lossy:
+                    raise UnusableError("lossy", f"{path} is {file.subtype}; lossless audio is needed")
+                bit_rate = 8 * path.stat().st_size * rate / max(frames, 1) / channels
+                if bit_rate < LEAST_LOSSY:
+                    needed = f"{LEAST_LOSSY / 1000:g} or more are needed"
+                    raise UnusableError("lossy", f"{path} has {bit_rate / 1000:.0f} kbps a channel; {needed}")
             if rate < SAMPLING_RATE:
                 raise UnusableError("rate too low", f"{path} has {rate} Hz; {SAMPLING_RATE} Hz or more are needed")
             if channels > 2:

@@ -23,11 +23,16 @@ import torch
 from datasets.exceptions import DatasetGenerationError
 from torch.utils.data import DataLoader, Dataset
 
+from unlossy.degradation import SAMPLING_RATE
+from unlossy.information import measure_cutoff
+
 from .pairs import decode_pair
 
 COLUMNS = ("clean", "degraded")
 # An encoder's first frames are not typical.
 SKIPPED_START = 4410  # [samples]
+# A codec at a bitrate that is good enough leaves no lower edge than that; it takes a little below its edge, too [Hz].
+LOWEST_EDGE, MARGIN = 12_500, 300
 ATTEMPTS = 20  # draws before all pairs count as unusable
 SHUFFLED_ROWS = 256  # held in memory to shuffle a stream: about 100 MB of clips of four seconds
 # Files of a stream that are mixed. With ten, the default of `datasets`, files of 220 MB took 3.5 GB of memory.
@@ -35,7 +40,7 @@ MIXED_FILES = 3
 ROWS_AHEAD = 32  # of a stream, read while the network learns
 REPLACEMENTS = 4  # rows of a stream that a row and those that can stand in for it make up at least
 
-Item = dict[str, Any]  # `input_values`, `labels` and `failures`, or `failures` alone if no pair can be used
+Item = dict[str, Any]  # `input_values`, `labels`, `known_hz` and `failures`, or `failures` alone if no pair can be used
 Batch = dict[str, Any]
 
 
@@ -135,6 +140,13 @@ def cut_segment(pair: np.ndarray, length: int, random: np.random.Generator) -> n
     return np.ascontiguousarray(pair, dtype=np.float32)
 
 
+def known_up_to(clean: np.ndarray) -> float:
+    """Up to where a clean side `(channels, samples)` tells what its original was [Hz]: to the edge that a codec left
+    before, or everywhere (infinity). Where a spectrum ends further down, so did the original."""
+    edge = measure_cutoff(clean, SAMPLING_RATE)
+    return float("inf") if edge is None or edge < LOWEST_EDGE else edge - MARGIN
+
+
 class _SegmentSource(Dataset):
     """What both kinds have in common.
 
@@ -148,7 +160,8 @@ class _SegmentSource(Dataset):
         self.pairs, self.length, self.seed, self.degraded = pairs, length, seed, degraded
 
     def _first_usable(self, rows: Iterable[dict[str, Any]], random: np.random.Generator) -> Item:
-        """`input_values` and `labels`, float32 of shape `(2, length)`, of the first row that can be decoded."""
+        """`input_values` and `labels`, float32 of shape `(2, length)`, of the first row that can be decoded, and up to
+        where `labels` are to be believed (`known_hz`)."""
         failures: list[str] = []
         for row in rows:
             try:
@@ -158,7 +171,8 @@ class _SegmentSource(Dataset):
                 continue
             degraded, clean = torch.from_numpy(cut_segment(pair, self.length, random))
             given = degraded if random.random() < self.degraded else clean
-            return {"input_values": given, "labels": clean, "failures": failures}
+            known_hz = known_up_to(clean.numpy())
+            return {"input_values": given, "labels": clean, "known_hz": known_hz, "failures": failures}
         return {"failures": failures}
 
 
@@ -260,12 +274,14 @@ def _ahead(items: Iterator[Any], count: int) -> Iterator[Any]:
 
 
 def collate(items: list[Item]) -> Batch:
-    """`input_values` and `labels` of shape `(B, 2, length)`, and all `failures`; without an usable pair only these."""
+    """`input_values` and `labels` of shape `(B, 2, length)`, `known_hz` of shape `(B,)`, and all `failures`; without an
+    usable pair only these."""
     failures = [reason for item in items for reason in item["failures"]]
     if not all("labels" in item for item in items):
         return {"failures": failures}
     audio = {name: torch.stack([item[name] for item in items]) for name in ("input_values", "labels")}
-    return audio | {"failures": failures}
+    known_hz = torch.tensor([item["known_hz"] for item in items])
+    return audio | {"known_hz": known_hz, "failures": failures}
 
 
 def batches(
