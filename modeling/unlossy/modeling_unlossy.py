@@ -251,7 +251,7 @@ class UnlossyModel(UnlossyPreTrainedModel):
             offset (`int`, defaults to 0): position of the first sample in a longer signal, a multiple of
                 `config.block_alignment` [samples]. Blocks of it then agree with the whole.
             known_hz (`torch.Tensor` of shape `(batch_size,)`, *optional*): up to where `labels` tell what the detail
-                should be [Hz], if they have been through a codec before. Defaults to everywhere.
+                should be [Hz], if they have been through a codec before; of a restorer only. Defaults to everywhere.
 
         Example:
 
