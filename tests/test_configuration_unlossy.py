@@ -72,7 +72,7 @@ def test_derived_sizes() -> None:
     assert config.num_bands == 48
     assert config.level_sizes == (48 * 32, 24 * 64, 12 * 96, 6 * 160)
     assert config.frame_rate == pytest.approx(86.13, abs=0.01)
-    assert config.receptive_field < 0.7 * config.sampling_rate
+    assert config.receptive_field < 0.85 * config.sampling_rate
     assert config.block_alignment % config.hop_length == 0
 
 

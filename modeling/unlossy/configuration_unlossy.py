@@ -40,6 +40,8 @@ _POSITIVE = (
     "detail_kernel_size",
     "detail_dilations",
     "detail_stride",
+    "refiner_size",
+    "refiner_dilations",
 )
 
 # What a cell's surroundings are to a restorer's detail, to either side [frames]: 0.14 s.
@@ -79,7 +81,9 @@ class UnlossyConfig(PreTrainedConfig):
         detail_kernel_size (`int`, defaults to 7): of its convolutions over time [frames], odd.
         detail_dilations (`tuple[int, ...]`): dilation of each of its blocks.
         detail_stride (`int`, defaults to 2): frames that it takes together.
-        detail_threshold (`float`, defaults to 1.5): of a restorer, how much of a predicted energy deficit is doubted
+        refiner_size (`int`, defaults to 32): channels of what refines its prediction, from cell to cell.
+        refiner_dilations (`tuple[int, ...]`): dilation over time of each block of that.
+        detail_threshold (`float`, defaults to 2.0): of a restorer, how much of a predicted energy deficit is doubted
             where the input has next to nothing and what is missing is faint, and again for every 10 dB that it is
             louder [dB]; detail makes up for what is beyond it. Of an autoencoder, how much quieter the detail is than
             what is missing, where that is far weaker than what is coded [dB]. A calibration of the checkpoint: lower is
@@ -113,7 +117,9 @@ class UnlossyConfig(PreTrainedConfig):
     detail_kernel_size: int = 7
     detail_dilations: list[int] | tuple[int, ...] = (1, 1, 1, 1, 2, 1)
     detail_stride: int = 2
-    detail_threshold: float | int = 1.5
+    refiner_size: int = 32
+    refiner_dilations: list[int] | tuple[int, ...] = (1, 2, 1, 2)
+    detail_threshold: float | int = 2.0
     kept_threshold: float | int = 4.0
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -121,7 +127,7 @@ class UnlossyConfig(PreTrainedConfig):
         if unknown:
             raise ValueError(f"UnlossyConfig has no field {unknown[0]!r}; see help(UnlossyConfig) for the fields.")
         # JSON knows no tuples: a loaded configuration must equal the one that was saved.
-        for name in ("band_counts", "band_widths", "hidden_sizes", "depths", "detail_dilations"):
+        for name in ("band_counts", "band_widths", "hidden_sizes", "depths", "detail_dilations", "refiner_dilations"):
             setattr(self, name, tuple(getattr(self, name)))
         super().__post_init__(**kwargs)
 
@@ -214,7 +220,8 @@ class UnlossyConfig(PreTrainedConfig):
         trunk = 2 * sum(self.depths) * (self.kernel_size // 2)
         if not self.residual:
             trunk += 2 * (self.block_alignment // self.hop_length - 1)
-        detail = self.detail_stride * (sum(self.detail_dilations) * (self.detail_kernel_size // 2) + 1) - 1 + NEARBY
+        steps = sum(self.detail_dilations) * (self.detail_kernel_size // 2) + sum(self.refiner_dilations)
+        detail = self.detail_stride * (steps + 1) - 1 + NEARBY
         tone = TONE_FRAMES + 2  # frames that the last one's phase is measured with
         frames = max(trunk, detail, tone) if self.residual else trunk
         return frames * self.hop_length + self.n_fft + (ATTACK_REACH if self.residual else 0)

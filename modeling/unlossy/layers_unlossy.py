@@ -15,6 +15,7 @@ from .configuration_unlossy import UnlossyConfig
 
 # How far below its surroundings' loudness the level of a cell still counts [nepers of energy].
 FAINTEST = -25.0
+MOST_FILLED = 12.0  # [nepers of energy]: a deficit that is more is none, or a wild guess
 
 
 class ZeroLinear(nn.Linear):
@@ -179,6 +180,7 @@ class Decoder(nn.Module):
 class DetailPredictor(nn.Module):
     """From each cell's energy in the degraded spectrum to what is missing there: convolutions over time, all cells at
     once, as in Vocos (https://arxiv.org/abs/2306.00814), and as many frames together as `config.detail_stride` says.
+    Then a second look at every cell and its neighbours.
 
     Treble follows what is below it, across the whole spectrum and within some hundredths of a second. This sees both at
     a fraction of the trunk's cost, and learns from cells alone, many times faster. It hears everything equally loud:
@@ -196,6 +198,7 @@ class DetailPredictor(nn.Module):
         )
         self.norm = nn.LayerNorm(size)
         self.output = ZeroLinear(size, values)
+        self.refiner = DetailRefiner(config)
 
     def forward(self, level: Tensor, unevenness: Tensor, loudness: Tensor, frame_mask: Tensor | None) -> Tensor:
         """
@@ -211,11 +214,51 @@ class DetailPredictor(nn.Module):
             `Tensor` of shape `(B, T, cells, 2)`: deficit [nepers of energy].
         """
         relative = (level - loudness).clamp(min=FAINTEST)
-        features = torch.cat([relative / 5 + 2.4, 0.7 * unevenness - 0.4], dim=2)
-        features = features.flatten(2).unflatten(1, (-1, self.stride)).flatten(2)
+        level, unevenness = relative / 5 + 2.4, 0.7 * unevenness - 0.4
+        features = torch.cat([level, unevenness], dim=2).flatten(2).unflatten(1, (-1, self.stride)).flatten(2)
         hidden = self.input(features.to(self.input.weight.dtype))[:, :, None]
         mask = None if frame_mask is None else frame_mask[:, :: self.stride]
         for block in self.blocks:
             hidden = block(hidden, mask)
         deficit = 8 * self.output(self.norm(hidden))[:, :, 0].float()
-        return deficit.unflatten(2, (self.stride, *level.shape[2:])).flatten(1, 2)
+        deficit = deficit.unflatten(2, (self.stride, *relative.shape[2:])).flatten(1, 2)
+        return self.refiner(level, unevenness, deficit, mask)
+
+
+class DetailRefiner(nn.Module):
+    """A second look at a predicted deficit: 2-D convolutions over frames and cells, the same weights for all cells.
+
+    What the treble does from one cell to the next holds at any frequency and for any cutoff, so that this needs few
+    weights, and few recordings to learn them from.
+    """
+
+    def __init__(self, config: UnlossyConfig):
+        super().__init__()
+        self.stride, size = config.detail_stride, config.refiner_size
+        values = 2 * self.stride  # mid and side of the frames that are taken together
+        self.input = nn.Linear(4 * values, size)
+        self.position = nn.Parameter(torch.empty(len(config.cell_widths), size))
+        self.blocks = nn.ModuleList(
+            ConvNextBlock(size, config.expansion, (3, 3), dilation) for dilation in config.refiner_dilations
+        )
+        self.norm = nn.LayerNorm(size)
+        self.output = ZeroLinear(size, values)
+
+    def forward(self, level: Tensor, unevenness: Tensor, deficit: Tensor, mask: Tensor | None) -> Tensor:
+        """
+        Args:
+            level, unevenness (`Tensor` of shape `(B, T, cells, 2)`): as features.
+            deficit (`Tensor` of shape `(B, T, cells, 2)`): as predicted so far [nepers of energy].
+            mask (`Tensor` of shape `(B, T / stride, 1, 1)`, *optional*): 1 on audio, 0 on padding.
+
+        Returns:
+            `Tensor` of shape `(B, T, cells, 2)`: deficit [nepers of energy].
+        """
+        filled = level + deficit.clamp(0, MOST_FILLED) / 5
+        features = torch.stack([level, unevenness, deficit / 4, filled], dim=4).flatten(3)
+        features = features.unflatten(1, (-1, self.stride)).transpose(2, 3).flatten(3)
+        hidden = self.input(features.to(self.input.weight.dtype)) + self.position
+        for block in self.blocks:
+            hidden = block(hidden, mask)
+        more = 4 * self.output(self.norm(hidden)).float()
+        return deficit + more.unflatten(3, (self.stride, 2)).transpose(2, 3).flatten(1, 2)

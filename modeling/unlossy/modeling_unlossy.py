@@ -12,7 +12,16 @@ from transformers.utils import ModelOutput
 from .attack_unlossy import quieter_before_attacks
 from .coder_unlossy import Coder
 from .configuration_unlossy import NEARBY, TONE_FRAMES, UnlossyConfig
-from .layers_unlossy import BandHead, BandLinear, BandSplit, Decoder, DetailPredictor, Encoder, ZeroLinear
+from .layers_unlossy import (
+    BandHead,
+    BandLinear,
+    BandSplit,
+    Decoder,
+    DetailPredictor,
+    DetailRefiner,
+    Encoder,
+    ZeroLinear,
+)
 from .loss_unlossy import coding_terms, detail_terms, faithful_terms, weighted_sum
 from .spectral_unlossy import (
     cell_energy,
@@ -140,6 +149,8 @@ class UnlossyPreTrainedModel(PreTrainedModel):
             else:
                 init.trunc_normal_(module.weight, std=module.weight.shape[1] ** -0.5)
             init.zeros_(module.bias)
+        elif isinstance(module, DetailRefiner):
+            init.zeros_(module.position)
 
 
 class UnlossyModel(UnlossyPreTrainedModel):

@@ -52,11 +52,11 @@ class FitConfig:
     model: dict[str, Any] = field(
         default_factory=dict, metadata=_help("fields of UnlossyConfig for a new model; on the command line as JSON")
     )
-    part: Literal["all", "faithful", "detail"] = field(
+    part: Literal["all", "faithful", "detail", "refiner"] = field(
         default="all",
         metadata=_help(
             "what learns: faithful, the heads that correct what is there; detail, a small network of its own, which is "
-            "many times faster"
+            "many times faster; refiner, its last and smallest part"
         ),
     )
     degraded: float = field(
@@ -64,7 +64,7 @@ class FitConfig:
         metadata=_help("share of segments that go in degraded; the others go in clean"),
     )
     equalised: float = field(
-        default=0.3, metadata=_help("part detail: share of segments whose sides go through a random equaliser")
+        default=0.3, metadata=_help("parts detail, refiner: share of segments that go through a random equaliser")
     )
     max_minutes: float | None = field(default=None, metadata=_help("budget [min], over all resumptions"))
     max_steps: int | None = field(default=None, metadata=_help("budget [steps]; with both, the one that ends first"))

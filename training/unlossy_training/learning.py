@@ -34,14 +34,14 @@ class NotFiniteError(FloatingPointError):
 
 
 class DetailAlone(nn.Module):
-    """A restorer of which the detail predictor alone learns, from pairs of which a share went through random
-    equalisers; calls give its loss."""
+    """A restorer of which the detail predictor alone learns, or no more than its refiner, from pairs of which a share
+    went through random equalisers; calls give its loss."""
 
-    def __init__(self, model: UnlossyModel, equalised: float):
+    def __init__(self, model: UnlossyModel, equalised: float, refiner: bool):
         super().__init__()
         self.equalised = equalised
         self.model = model.requires_grad_(False)
-        model.detail_head.requires_grad_(True)
+        (model.detail_head.refiner if refiner else model.detail_head).requires_grad_(True)
 
     def forward(
         self, input_values: Tensor, labels: Tensor, detail: float, known_hz: Tensor | None = None
@@ -74,7 +74,9 @@ class Learner:
         self.accelerator, self.config = accelerator, config
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema)).to(accelerator.device)
         self.averaged = cast(UnlossyModel, self.average.module)
-        learning = DetailAlone(model, config.equalised) if config.part == "detail" else model
+        learning: UnlossyModel | DetailAlone = model
+        if config.part in ("detail", "refiner"):
+            learning = DetailAlone(model, config.equalised, refiner=config.part == "refiner")
         if config.part == "faithful":
             model.requires_grad_(False)
             for head in (model.spectrum_head, model.neighbour_head, model.noise_head):
