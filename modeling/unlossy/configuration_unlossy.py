@@ -83,12 +83,12 @@ class UnlossyConfig(PreTrainedConfig):
         detail_stride (`int`, defaults to 2): frames that it takes together.
         refiner_size (`int`, defaults to 32): channels of what refines its prediction, from cell to cell.
         refiner_dilations (`tuple[int, ...]`): dilation over time of each block of that.
-        detail_threshold (`float`, defaults to 2.0): of a restorer, how much of a predicted energy deficit is doubted
-            where the input has next to nothing and what is missing is faint, and again for every 10 dB that it is
-            louder [dB]; detail makes up for what is beyond it. Of an autoencoder, how much quieter the detail is than
-            what is missing, where that is far weaker than what is coded [dB]. A calibration of the checkpoint: lower is
-            brighter, higher more careful.
-        kept_threshold (`float`, defaults to 4.0): of a restorer, the same where the codec kept something [dB]; of an
+        detail_threshold (`float`, defaults to 1.25): of a restorer, how much of a predicted energy deficit is doubted
+            in the mid, where the input has next to nothing and what is missing is faint, and three times as much again
+            for every 10 dB that it is louder [dB]; noise makes up for what is beyond it. Twice as much in the side. Of
+            an autoencoder, how much quieter the detail is than what is missing, where that is far weaker than what is
+            coded [dB]. A calibration of the checkpoint: lower is brighter, higher more careful.
+        kept_threshold (`float`, defaults to 2.0): of a restorer, the same where the codec kept something [dB]; of an
             autoencoder, where what is missing is as strong as what is coded.
 
     Raises:
@@ -119,8 +119,8 @@ class UnlossyConfig(PreTrainedConfig):
     detail_stride: int = 2
     refiner_size: int = 32
     refiner_dilations: list[int] | tuple[int, ...] = (1, 2, 1, 2)
-    detail_threshold: float | int = 2.0
-    kept_threshold: float | int = 4.0
+    detail_threshold: float | int = 1.25
+    kept_threshold: float | int = 2.0
 
     def __post_init__(self, **kwargs: Any) -> None:
         unknown = sorted(key for key in kwargs if not key.startswith("_") and key not in _FOREIGN_KEYS)

@@ -1,6 +1,5 @@
 """The Unlossy denoising autoencoder: restores audio that a lossy codec has degraded."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +11,7 @@ from transformers.utils import ModelOutput
 from .attack_unlossy import quieter_before_attacks
 from .coder_unlossy import Coder
 from .configuration_unlossy import NEARBY, TONE_FRAMES, UnlossyConfig
+from .detail_unlossy import MAX_DEFICIT, Missing, add_detail, energy_of_noise, find_missing, given_back
 from .layers_unlossy import (
     BandHead,
     BandLinear,
@@ -25,11 +25,9 @@ from .layers_unlossy import (
 from .loss_unlossy import coding_terms, detail_terms, faithful_terms, weighted_sum
 from .spectral_unlossy import (
     cell_energy,
-    cell_levels,
     cells_in_band,
     from_mid_side,
     imdct,
-    inaudible_energy,
     istft,
     mdct,
     nearby_mean,
@@ -37,7 +35,6 @@ from .spectral_unlossy import (
     phase_advance,
     position_noise,
     power,
-    share_out,
     sloping_base,
     spread_cells,
     steady_phase,
@@ -46,18 +43,11 @@ from .spectral_unlossy import (
     treble_envelope,
 )
 
-# A cell counts as empty this far below the slope down from the cells under it, or where it is inaudible; a deficit is
-# counted from there. Not so far below the slope, it counts as kept by the codec [power ratios].
-EMPTY, KEPT = 10**-3, 10**-1.5
 LEAST_SIGNAL = 0.1  # of a cell's energy: what an empty bin counts as, so that its gain is no matter of chance
 LOUDER = 2.0  # than a frame itself: at most so loud do its neighbours count, so that no tone begins early [power ratio]
 # Of a cell's energy: no correction is surer than that, without the highest treble, and with it [power ratios].
 LEAST_CHANGE, LEAST_CHANGE_OF_GOOD = 1e-4, 1.1e-3
 HIGHEST = (16000.0, 20000.0)  # [Hz]: what a codec with too few bits drops first
-LEAST_ROOM = 1e-3  # for detail, where the codec kept everything [share]
-MAX_LOSS = 4.0  # of the side's energy in a cell that counts, where its correction leaves next to nothing [power ratio]
-MAX_DEFICIT = 14.0  # [nepers of energy]: 61 dB
-FAINT = 1e-4  # of the loudness around: noise that is no louder costs next to no fidelity [power ratio]
 
 
 @dataclass
@@ -100,25 +90,6 @@ class UnlossyOutput(ModelOutput):
     faithful_values: Tensor | None = None
 
 
-@dataclass
-class _Missing:
-    """What the detail has to make up for, in each cell of mid and side, `Tensor`s of shape `(B, T, cells, 2)`.
-
-    Attributes:
-        energy: mean power a bin.
-        present: the same, or where there is next to none, the level that deficits are counted from.
-        deficit: how much higher it should be [nepers of energy]; below 0, nothing is missing for sure.
-        kept: how far the codec kept the cell, from 0 to 1.
-        loudness: sum of all cells' mean energy nearby, of shape `(B, T, 1, 1)`.
-    """
-
-    energy: Tensor
-    present: Tensor
-    deficit: Tensor
-    kept: Tensor
-    loudness: Tensor
-
-
 class UnlossyPreTrainedModel(PreTrainedModel):
     """Weight initialisation, loading and saving."""
 
@@ -159,9 +130,9 @@ class UnlossyModel(UnlossyPreTrainedModel):
 
     A restorer corrects the input's spectrum X to `X · (1 + M) + R + detail · H`: M is a bounded complex mask (in the
     narrow bands a short filter over time, as in https://arxiv.org/abs/1904.08369, that follows the phase of tones), R a
-    complex residual for holes, H regenerated treble and texture, that is, noise under an envelope that a small network
-    of its own predicts. All heads start at zero: untrained, it returns its input. Bands as in
-    https://arxiv.org/abs/2209.15174.
+    complex residual for holes, H regenerated treble and texture: noise under an envelope that a small network of its
+    own predicts, and where only a little is missing, more of what is there. All heads start at zero: untrained, it
+    returns its input. Bands as in https://arxiv.org/abs/2209.15174.
 
     Without `config.residual` and `config.skip_connections` it is an autoencoder, which makes everything from the
     embedding alone: see `coder_unlossy.py`.
@@ -419,7 +390,7 @@ class UnlossyModel(UnlossyPreTrainedModel):
 
     def _correct(
         self, embeddings: Tensor, spectrum: Tensor, skips: list[Tensor] | None, frame_mask: Tensor | None
-    ) -> tuple[Tensor, _Missing]:
+    ) -> tuple[Tensor, Missing]:
         """Decoder and heads: bins without detail `(B, T, F - 1, 2)`, and what is missing in them."""
         hidden = self.decoder(embeddings, skips if self.config.skip_connections else None, frame_mask)
         bins = spectrum[:, :, :-1]
@@ -457,7 +428,7 @@ class UnlossyModel(UnlossyPreTrainedModel):
                 added = added + other * (weight * (most / (power(other) + 1e-12)).clamp(max=1).sqrt())
         return added
 
-    def _guard(self, corrected: Tensor, bins: Tensor, missing: _Missing) -> Tensor:
+    def _guard(self, corrected: Tensor, bins: Tensor, missing: Missing) -> Tensor:
         """Corrected bins with the less of the correction, the smaller it is beside what is there in each cell: its own
         error would be more than what it corrects, and a very good input be worse for it. A codec that kept the highest
         treble had bits enough for the rest."""
@@ -472,63 +443,25 @@ class UnlossyModel(UnlossyPreTrainedModel):
         """Give the side of corrected bins `(B, T, F - 1, 2)` back half, in decibels, of what it has lost in each cell.
         What is noisy is turned down, the side more than the mid: the stereo image would become narrower."""
         mid, side = bins.split(1, dim=3)
-        lost = energy[..., 1:] / (cell_energy(power(side), self.config.cell_widths) + 1e-9)
-        amplitude = lost.clamp(1, MAX_LOSS) ** 0.25
+        amplitude = given_back(side, energy[..., 1:], self.config.cell_widths)
         return torch.cat([mid, side * spread_cells(amplitude, self.config.cell_widths)], dim=3)
 
-    def _missing(self, bin_power: Tensor, frame_mask: Tensor | None) -> _Missing:
+    def _missing(self, bin_power: Tensor, frame_mask: Tensor | None) -> Missing:
         """What a restorer finds missing in the input, from the power of its bins `(B, T, F - 1, 2)`."""
-        widths, frames = self.config.cell_widths, bin_power.shape[1]
-        # Silence, where a whole signal ends and a padded one goes on.
-        bin_power = nn.functional.pad(bin_power, (0, 0, 0, 0, 0, -frames % self.config.detail_stride))
-        energy = cell_energy(bin_power, widths)
-        nearby = nearby_mean(energy, NEARBY)
-        level, unevenness = cell_levels(bin_power, widths, self.config.n_fft)
-        loudness = nearby.sum(dim=(2, 3), keepdim=True)
-        relative_to = torch.log(loudness / (self.config.n_fft / 4) ** 2 + 1e-9)
-        deficit = self.detail_head(level, unevenness, relative_to, frame_mask)
-        # What an empty cell is measured against is steady: the rhythm of what is missing is the prediction's alone.
-        empty = torch.maximum(EMPTY * sloping_base(nearby, widths), inaudible_energy(nearby))
-        present = torch.maximum(energy, empty) * (energy.sum(dim=(2, 3), keepdim=True) > 0)
-        above = torch.log((energy + 1e-12) / (EMPTY * sloping_base(energy, widths) + 1e-12))
-        kept = (above / math.log(KEPT / EMPTY)).clamp(0, 1)
-        return _Missing(*(x[:, :frames] for x in (energy, present, deficit, kept, loudness)))
+        return find_missing(bin_power, self.detail_head, self.config, frame_mask)
 
-    def _added(self, missing: _Missing, deficit: Tensor) -> Tensor:
-        """Energy that makes up for a deficit [nepers of energy], both `(B, T, cells, 2)`. It goes where there is room
-        for it, and evenly: neither the ear nor a rating sees where in a critical band energy lies, so that a loss lets
-        the prediction put all of it into one cell, and that is heard as a steady tone."""
-        energy = missing.present * torch.expm1(deficit.clamp(0, MAX_DEFICIT))
-        room = (1 - missing.kept).clamp(min=LEAST_ROOM)
-        return share_out(energy, room, self.config.cell_widths, self.config.sampling_rate / self.config.n_fft)
-
-    def _add_detail(self, faithful: Tensor, missing: _Missing, detail: float, offset: int, audio: Tensor) -> Tensor:
-        """Faithful bins, and noise that makes up for what is missing: complex `(B, T, F - 1, 2)`. Within a frame the
-        noise is as loud as the treble of `audio`, the input: it must not begin before an attack."""
+    def _add_detail(self, faithful: Tensor, missing: Missing, detail: float, offset: int, audio: Tensor) -> Tensor:
+        """Faithful bins `(B, T, F - 1, 2)`, with detail. Within a frame its noise is as loud as the treble of `audio`,
+        the input: it must not begin before an attack."""
         if detail == 0:
             return faithful
-        n_fft, hop_length, frames = self.config.n_fft, self.config.hop_length, faithful.shape[1]
+        frames = faithful.shape[1]
         shape = treble_envelope(to_mid_side(audio.float()))
         noise = self._noise(offset, frames)
         noise = noise * nn.functional.pad(shape, (0, noise.shape[2] - shape.shape[2]))
-        bins = stft(noise, n_fft, hop_length)[:, :frames, :-1]
+        bins = stft(noise, self.config.n_fft, self.config.hop_length)[:, :frames, :-1]
         bins = bins * steady_phase(frames, bins.shape[2], bins.device)
-        widths = self.config.cell_widths
-        added = self._added(missing, missing.deficit - self._doubt(missing))
-        # As loud as it has to be in every single cell: left to chance, it is now louder, now quieter.
-        loudness = cell_energy(power(bins), widths)
-        # The square root of the power, but with a finite gradient at zero.
-        amplitude = added * torch.rsqrt((added + 1e-12) * (loudness + 1e-12)) * detail
-        return faithful + bins * spread_cells(amplitude, widths)
-
-    def _doubt(self, missing: _Missing) -> Tensor:
-        """How much of a deficit is not trusted, for each cell [nepers of energy]. Treble that the original never had
-        costs more than treble that stays away. And noise harms fidelity where the codec kept something, and the more
-        the louder it would be; most of the treble is far too faint for that, and missed all the same."""
-        low, high = self.config.detail_threshold, self.config.kept_threshold
-        noise = missing.present * torch.expm1(missing.deficit.clamp(0, MAX_DEFICIT))
-        loud = torch.log10((noise + 1e-12) / (FAINT * missing.loudness + 1e-9)).clamp(min=0)
-        return (low + (high - low) * missing.kept) * (1 + loud) * math.log(10) / 10
+        return add_detail(faithful, missing, bins, detail, self.config)
 
     def detail_loss(self, input_values: Tensor, labels: Tensor, known_hz: Tensor | None = None) -> UnlossyOutput:
         """`loss` and `loss_terms` of a restorer's detail alone, without the trunk: many times faster than `forward`.
@@ -543,7 +476,7 @@ class UnlossyModel(UnlossyPreTrainedModel):
         return UnlossyOutput(loss=loss, loss_terms=terms)
 
     def _detail_terms(
-        self, missing: _Missing, clean: Tensor, frame_mask: Tensor | None, known_hz: Tensor | None
+        self, missing: Missing, clean: Tensor, frame_mask: Tensor | None, known_hz: Tensor | None
     ) -> dict[str, Tensor]:
         known = None
         if known_hz is not None:
@@ -552,7 +485,7 @@ class UnlossyModel(UnlossyPreTrainedModel):
         return detail_terms(
             present=missing.present,
             deficit=missing.deficit.clamp(max=MAX_DEFICIT),
-            filled=missing.energy + self._added(missing, missing.deficit),
+            filled=missing.energy + energy_of_noise(missing, missing.deficit, self.config),
             wanted=cell_energy(power(clean), self.config.cell_widths),
             frame_mask=frame_mask,
             known=known,
