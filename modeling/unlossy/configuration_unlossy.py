@@ -83,7 +83,7 @@ class UnlossyConfig(PreTrainedConfig):
         detail_stride (`int`, defaults to 2): frames that it takes together.
         refiner_size (`int`, defaults to 32): channels of what refines its prediction, from cell to cell.
         refiner_dilations (`tuple[int, ...]`): dilation over time of each block of that.
-        detail_threshold (`float`, defaults to 1.25): of a restorer, how much of a predicted energy deficit is doubted
+        detail_threshold (`float`, defaults to 1.5): of a restorer, how much of a predicted energy deficit is doubted
             in the mid, where the input has next to nothing and what is missing is faint, and three times as much again
             for every 10 dB that it is louder [dB]; noise makes up for what is beyond it. Twice as much in the side. Of
             an autoencoder, how much quieter the detail is than what is missing, where that is far weaker than what is
@@ -119,7 +119,7 @@ class UnlossyConfig(PreTrainedConfig):
     detail_stride: int = 2
     refiner_size: int = 32
     refiner_dilations: list[int] | tuple[int, ...] = (1, 2, 1, 2)
-    detail_threshold: float | int = 1.25
+    detail_threshold: float | int = 1.5
     kept_threshold: float | int = 2.0
 
     def __post_init__(self, **kwargs: Any) -> None:

@@ -32,6 +32,7 @@ FAINT = 1e-4  # of the loudness around: noise that is no louder costs next to no
 LOUDER_DOUBT = 3.0  # for every 10 dB that noise is louder than that [times the threshold]
 DOUBT_OF_SIDE = 2.0  # beside that of the mid, which more is heard of [ratio]
 MOST_TURNED_UP = 2.0  # of energy, for a deficit that noise is not trusted with [power ratio]
+AROUND = 4  # frames to either side, as long as a window: 46 ms
 MAX_LOSS = 4.0  # of energy in a cell that counts, where its correction leaves next to nothing [power ratio]
 
 
@@ -81,7 +82,10 @@ def doubt(missing: Missing, config: UnlossyConfig) -> Tensor:
     more the louder it would be; most of the treble is far too faint for that, and missed all the same."""
     low, high = config.detail_threshold, config.kept_threshold
     noise = missing.present * torch.expm1(missing.deficit.clamp(0, MAX_DEFICIT))
-    loud = torch.log10((noise + 1e-12) / (FAINT * missing.loudness + 1e-9)).clamp(min=0)
+    # Half, in decibels, of how much quieter a frame is than what is around: before an attack nothing masks its noise.
+    own = missing.energy.sum(dim=(2, 3), keepdim=True)
+    loudness = (missing.loudness * torch.minimum(own, missing.loudness)).sqrt()
+    loud = torch.log10((noise + 1e-12) / (FAINT * loudness + 1e-9)).clamp(min=0)
     decibels = (low + (high - low) * missing.kept) * (1 + LOUDER_DOUBT * loud)
     mid_and_side = torch.tensor([1.0, DOUBT_OF_SIDE], device=decibels.device)
     return decibels * mid_and_side * (math.log(10) / 10)
@@ -113,9 +117,12 @@ def add_detail(faithful: Tensor, missing: Missing, noise: Tensor, detail: float,
 def _turned_up(mid: Tensor, missing: Missing, doubted: Tensor, detail: float, widths: tuple[int, ...]) -> Tensor:
     """What makes the mid louder by the part of a deficit that noise is not trusted with, and by half, in decibels, of
     what its correction took. The side has the latter back already, and its own fidelity counts for more."""
+    energy = missing.energy[..., :1]
     deficit = torch.minimum(missing.deficit, doubted)[..., :1].clamp(0, math.log(MOST_TURNED_UP))
-    amplitude = torch.exp(deficit / 2) * given_back(mid, missing.energy[..., :1], widths)
-    return mid * spread_cells(detail * (amplitude - 1), widths)
+    amplitude = torch.exp(deficit / 2) * given_back(mid, energy, widths)
+    # What is quieter than what is around may be the error that a codec spreads before an attack.
+    steady = (energy / (nearby_mean(energy, AROUND) + 1e-9)).clamp(max=1).sqrt()
+    return mid * spread_cells(detail * (amplitude**steady - 1), widths)
 
 
 def given_back(bins: Tensor, energy: Tensor, widths: tuple[int, ...]) -> Tensor:
