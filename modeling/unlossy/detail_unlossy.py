@@ -30,9 +30,11 @@ LEAST_ROOM = 1e-3  # for noise, where the codec kept everything [share]
 MAX_DEFICIT = 14.0  # [nepers of energy]: 61 dB
 FAINT = 1e-4  # of the loudness around: noise that is no louder costs next to no fidelity [power ratio]
 LOUDER_DOUBT = 3.0  # for every 10 dB that noise is louder than that [times the threshold]
-DOUBT_OF_SIDE = 2.0  # beside that of the mid, which more is heard of [ratio]
+DOUBT_OF_SIDE = 2.0  # beside that of the mid, of which more is heard [ratio]
 MOST_TURNED_UP = 2.0  # of energy, for a deficit that noise is not trusted with [power ratio]
-AROUND = 4  # frames to either side, as long as a window: 46 ms
+AROUND = 2  # frames to either side, half a window: 23 ms
+LEAST_RISE = 0.2  # that makes an attack, from before to after, in the mean over all cells [nepers of energy]
+SILENT = 1e-7  # of the loudness around: what a cell counts as at least for that [power ratio]
 MAX_LOSS = 4.0  # of energy in a cell that counts, where its correction leaves next to nothing [power ratio]
 
 
@@ -117,12 +119,18 @@ def add_detail(faithful: Tensor, missing: Missing, noise: Tensor, detail: float,
 def _turned_up(mid: Tensor, missing: Missing, doubted: Tensor, detail: float, widths: tuple[int, ...]) -> Tensor:
     """What makes the mid louder by the part of a deficit that noise is not trusted with, and by half, in decibels, of
     what its correction took. The side has the latter back already, and its own fidelity counts for more."""
-    energy = missing.energy[..., :1]
     deficit = torch.minimum(missing.deficit, doubted)[..., :1].clamp(0, math.log(MOST_TURNED_UP))
-    amplitude = torch.exp(deficit / 2) * given_back(mid, energy, widths)
-    # What is quieter than what is around may be the error that a codec spreads before an attack.
-    steady = (energy / (nearby_mean(energy, AROUND) + 1e-9)).clamp(max=1).sqrt()
-    return mid * spread_cells(detail * (amplitude**steady - 1), widths)
+    amplitude = torch.exp(deficit / 2) * given_back(mid, missing.energy[..., :1], widths)
+    return mid * spread_cells(detail * (amplitude ** _no_attack(missing) - 1), widths)
+
+
+def _no_attack(missing: Missing) -> Tensor:
+    """1 where it gets no louder, towards 0 in a frame around an attack, `(B, T, 1, 1)`: the error that a codec spreads
+    before it would be turned up as well."""
+    level = torch.log(missing.energy + SILENT * missing.loudness + 1e-9).mean(dim=(2, 3))
+    padded = torch.nn.functional.pad(level, (AROUND, AROUND), mode="replicate")
+    rise = padded[:, 2 * AROUND :] - padded[:, : -2 * AROUND]
+    return torch.exp(-2 * (rise - LEAST_RISE).clamp(min=0))[:, :, None, None]
 
 
 def given_back(bins: Tensor, energy: Tensor, widths: tuple[int, ...]) -> Tensor:
