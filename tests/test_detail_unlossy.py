@@ -124,6 +124,21 @@ def test_small_deficits_are_not_trusted_where_there_is_nothing_either(decibels, 
     assert (treble > 1e-4) == added
 
 
+def test_nothing_is_turned_up_around_an_attack():
+    model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=99.0, kept_threshold=99.0))
+    predict_deficit(model, 3)
+    attack = 20 * 2048 + 700
+    audio = 0.01 * torch.randn(1, 2, 40 * 2048, generator=torch.Generator().manual_seed(0))
+    audio[..., attack:] *= 2
+    given, restored = (to_mid_side(x)[0, 0].square() for x in (audio, model(audio).audio_values))
+
+    def gain(part: slice) -> float:
+        return 10 * torch.log10(restored[part].mean() / given[part].mean()).item()
+
+    assert gain(slice(10_000, 30_000)) > 2
+    assert gain(slice(attack - 441, attack)) < 1
+
+
 @pytest.mark.parametrize(("tone", "added"), [(0.0, False), (0.5, True)])
 def test_noise_that_would_be_loud_is_doubted_more(tone, added):
     model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=0.0, kept_threshold=5.0))
