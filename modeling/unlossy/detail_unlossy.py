@@ -1,7 +1,7 @@
 """Detail: what is missing in each cell of mid and side, and how that is made up for.
 
 Noise takes the place of what is missing for sure. It counts as error in full, so that it isn't worth it where only a
-little is missing, or maybe nothing; there, what is left is turned up instead. Letters as in `spectral_unlossy.py`.
+little is missing, or maybe nothing; there, what is left of it is turned up instead. Letters: see `spectral_unlossy.py`.
 """
 
 import math
@@ -125,8 +125,8 @@ def _turned_up(mid: Tensor, missing: Missing, doubted: Tensor, detail: float, wi
 
 
 def _no_attack(missing: Missing) -> Tensor:
-    """1 where it gets no louder, towards 0 in a frame around an attack, `(B, T, 1, 1)`: the error that a codec spreads
-    before it would be turned up as well."""
+    """1 where it gets no louder, towards 0 in a frame around an attack, by the square of its rise, `(B, T, 1, 1)`: the
+    error that a codec spreads before it would be turned up as well."""
     level = torch.log(missing.energy + SILENT * missing.loudness + 1e-9).mean(dim=(2, 3))
     padded = torch.nn.functional.pad(level, (AROUND, AROUND), mode="replicate")
     rise = padded[:, 2 * AROUND :] - padded[:, : -2 * AROUND]
