@@ -165,3 +165,22 @@ def test_half_of_what_the_correction_takes_is_given_back_to_the_side_and_with_de
     assert faithful[0] < -1
     for half in (faithful[1], full[0], full[1]):
         assert half.item() == pytest.approx(faithful[0].item() / 2, abs=0.2)
+
+
+def test_detail_keeps_the_stereo_image_from_becoming_narrower():
+    model = UnlossyModel(UnlossyConfig(**TINY)).eval()
+    for linear in model.noise_head.linears:
+        with torch.no_grad():
+            linear.bias.fill_(0.0)[..., 1::2] = 1.0  # the side drowns in noise, the mid has none
+    audio = 0.1 * torch.randn(1, 2, 40_000, generator=torch.Generator().manual_seed(0))
+
+    def level(x: torch.Tensor) -> torch.Tensor:
+        return 10 * torch.log10(to_mid_side(x)[0].square().sum(dim=1))
+
+    with torch.no_grad():
+        faithful, full = (level(model(audio, detail=detail).audio_values) - level(audio) for detail in (0, 1))
+        silent_side = model(audio.mean(dim=1, keepdim=True).expand(-1, 2, -1)).audio_values
+    assert faithful[1] < -2
+    assert full[1].item() == pytest.approx(faithful[1].item() / 4, abs=0.2)
+    assert full[0].item() == pytest.approx(0, abs=0.01)
+    assert to_mid_side(silent_side)[0, 1].abs().max() < 1e-6

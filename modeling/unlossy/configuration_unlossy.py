@@ -214,16 +214,17 @@ class UnlossyConfig(PreTrainedConfig):
 
     @property
     def receptive_field(self) -> int:
-        """How far an output sample looks to either side [samples]: the convolutions of the trunk or of the detail
-        predictor, or the frames that a tone is averaged with or that an autoencoder codes together, the window on the
-        way in and out, and what is compared before an attack."""
+        """How far an output sample looks to either side [samples]: the convolutions of the trunk or the frames that a
+        tone is averaged with, and the frames over which what they take from mid and side is compared, or the detail
+        predictor; or the frames that an autoencoder codes together; the window on the way in and out, and what is
+        compared before an attack."""
         trunk = 2 * sum(self.depths) * (self.kernel_size // 2)
         if not self.residual:
             trunk += 2 * (self.block_alignment // self.hop_length - 1)
         steps = sum(self.detail_dilations) * (self.detail_kernel_size // 2) + sum(self.refiner_dilations)
         detail = self.detail_stride * (steps + 1) - 1 + NEARBY
         tone = TONE_FRAMES + 2  # frames that the last one's phase is measured with
-        frames = max(trunk, detail, tone) if self.residual else trunk
+        frames = max(max(trunk, tone) + NEARBY, detail) if self.residual else trunk
         return frames * self.hop_length + self.n_fft + (ATTACK_REACH if self.residual else 0)
 
     @property

@@ -36,6 +36,8 @@ AROUND = 2  # frames to either side, half a window: 23 ms
 LEAST_RISE = 0.2  # that makes an attack, from before to after, in the mean over all cells [nepers of energy]
 SILENT = 1e-7  # of the loudness around: what a cell counts as at least for that [power ratio]
 MAX_LOSS = 4.0  # of energy in a cell that counts, where its correction leaves next to nothing [power ratio]
+WIDENED = 0.75  # of what the side has lost beside the mid, in decibels [share]
+MOST_WIDENED = 2.0  # of energy that counts for that [power ratio]
 
 
 @dataclass
@@ -112,16 +114,31 @@ def add_detail(faithful: Tensor, missing: Missing, noise: Tensor, detail: float,
     amplitude = power_added * torch.rsqrt((power_added + 1e-12) * (loudness + 1e-12))
     added = noise * spread_cells(detail * amplitude, widths)
     # With a gradient of the detail alone.
-    added[..., :1] += _turned_up(faithful[..., :1].detach(), missing, doubted, detail, widths)
-    return faithful + added
+    mid_and_side, no_attack = faithful.detach(), _no_attack(missing)
+    gain = torch.cat([_turned_up(mid_and_side, missing, doubted, widths), _widened(mid_and_side, missing, widths)], 3)
+    return faithful + added + mid_and_side * spread_cells(detail * (gain**no_attack - 1), widths)
 
 
-def _turned_up(mid: Tensor, missing: Missing, doubted: Tensor, detail: float, widths: tuple[int, ...]) -> Tensor:
-    """What makes the mid louder by the part of a deficit that noise is not trusted with, and by half, in decibels, of
-    what its correction took. The side has the latter back already, and its own fidelity counts for more."""
+def _turned_up(bins: Tensor, missing: Missing, doubted: Tensor, widths: tuple[int, ...]) -> Tensor:
+    """Amplitude, `(B, T, cells, 1)`, that makes the mid louder by the part of a deficit that noise is not trusted with,
+    and by half, in decibels, of what its correction took. The side has the latter back already, and its own fidelity
+    counts for more."""
     deficit = torch.minimum(missing.deficit, doubted)[..., :1].clamp(0, math.log(MOST_TURNED_UP))
-    amplitude = torch.exp(deficit / 2) * given_back(mid, missing.energy[..., :1], widths)
-    return mid * spread_cells(detail * (amplitude ** _no_attack(missing) - 1), widths)
+    return torch.exp(deficit / 2) * given_back(bins[..., :1], missing.energy[..., :1], widths)
+
+
+def _widened(bins: Tensor, missing: Missing, widths: tuple[int, ...]) -> Tensor:
+    """Amplitude, `(B, T, cells, 1)`, that keeps the stereo image from becoming narrower: the correction takes more from
+    the side than from the mid. A gain that is the same for all cells and nearly so for half a second costs the least
+    fidelity, for it is small everywhere."""
+    width = torch.tensor(widths, dtype=missing.energy.dtype, device=bins.device)[:, None]
+
+    def all_cells(energy: Tensor) -> Tensor:
+        return nearby_mean((width * energy).sum(dim=2, keepdim=True), NEARBY) + 1e-9
+
+    lost = all_cells(missing.energy) / all_cells(cell_energy(power(bins), widths))
+    narrower = (lost[..., 1:] / lost[..., :1]).clamp(1, MOST_WIDENED)
+    return (narrower ** (WIDENED / 2)).expand(-1, -1, len(widths), -1)
 
 
 def _no_attack(missing: Missing) -> Tensor:
