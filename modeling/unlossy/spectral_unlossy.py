@@ -193,12 +193,14 @@ def inaudible_energy(energy: Tensor) -> Tensor:
 
 
 def spread_cells(cells: Tensor, widths: tuple[int, ...]) -> Tensor:
-    """`(B, T, cells, C)` to `(B, T, sum(widths), C)`: each cell's value on each of its bins."""
+    """Each cell's value on each of its bins: `(B, T, cells, C)`, one or two channels, to `(B, T, sum(widths), C)`."""
+    channels = cells.shape[3]
+    # Mid and side as one number: copying pairs of numbers takes ten times as long.
+    cells = torch.view_as_complex(cells.contiguous()) if channels == 2 else cells.squeeze(3)
     counts = [count for _, count in _runs(widths)]
     parts = zip(cells.split(counts, dim=2), _runs(widths), strict=True)
-    return torch.cat(
-        [part[:, :, :, None].expand(-1, -1, -1, width, -1).flatten(2, 3) for part, (width, _) in parts], dim=2
-    )
+    spread = torch.cat([part[..., None].expand(-1, -1, -1, width).flatten(2) for part, (width, _) in parts], dim=2)
+    return torch.view_as_real(spread) if channels == 2 else spread[..., None]
 
 
 def share_out(energy: Tensor, room: Tensor, widths: tuple[int, ...], hertz_per_bin: float) -> Tensor:
@@ -215,8 +217,12 @@ def share_out(energy: Tensor, room: Tensor, widths: tuple[int, ...], hertz_per_b
     """
     width = torch.tensor(widths, dtype=energy.dtype, device=energy.device)[:, None]
     near = _indistinguishable(widths, hertz_per_bin).to(energy)
+
+    def sum_near(cells: Tensor) -> Tensor:
+        return (cells.transpose(2, 3) @ near).transpose(2, 3)  # one product for all frames
+
     with torch.autocast(energy.device.type, enabled=False):  # sums of energies need all their bits
-        return room * (near @ (width * energy / (near @ (width * room))))
+        return room * sum_near(width * energy / sum_near(width * room))
 
 
 @cached_tensor
