@@ -128,9 +128,9 @@ def _turned_up(bins: Tensor, missing: Missing, doubted: Tensor, widths: tuple[in
 
 
 def _widened(bins: Tensor, missing: Missing, widths: tuple[int, ...]) -> Tensor:
-    """Amplitude, `(B, T, cells, 1)`, that keeps the stereo image from becoming narrower: the correction takes more from
-    the side than from the mid. One gain for all cells, from a mean over 0.3 s, costs the least fidelity, for it is
-    small everywhere."""
+    """Amplitude, `(B, T, cells, 1)`, that keeps the stereo image from becoming narrower: even with half given back in
+    each cell, the correction takes more from the side than from the mid. For the rest, one gain for all cells, from a
+    mean over 0.3 s, costs the least fidelity, for it is small everywhere."""
     width = torch.tensor(widths, dtype=missing.energy.dtype, device=bins.device)[:, None]
 
     def all_cells(energy: Tensor) -> Tensor:
