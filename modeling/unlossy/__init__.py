@@ -4,10 +4,21 @@ Importing it registers the model with transformers, so that `AutoModel`, `AutoFe
 `pipeline("audio-to-audio", …)` know it.
 """
 
-from importlib.metadata import version
+from importlib.metadata import requires, version
 
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
-from transformers.pipelines import PIPELINE_REGISTRY
+try:
+    from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+    from transformers.pipelines import PIPELINE_REGISTRY
+except OSError as error:
+    if "torchaudio" not in str(error):
+        raise
+    # transformers imports torchaudio wherever it is installed, and that loads only beside the torch it was built for.
+    needs = (need.split(";")[0].strip() for need in requires("unlossy") or [])
+    pair = " ".join(dict.fromkeys(need for need in needs if need.startswith(("torch==", "torchaudio=="))))
+    raise ImportError(
+        f"torchaudio {version('torchaudio')} does not load beside torch {version('torch')}: remove it: `pip uninstall "
+        f"torchaudio`, since restoring does not need it, or take a pair that fits: `pip install {pair}`."
+    ) from None
 
 from .audio_unlossy import AudioError
 from .compression import SHIPPED_AUTOENCODER, decode, encode, load_autoencoder

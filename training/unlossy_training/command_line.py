@@ -57,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         extras = "pip install 'unlossy[train,space]'"
         print(f"unlossy-train {name} needs {error.name}, which comes with {extras}", file=sys.stderr)
         return 1
+    except ImportError as error:  # a library that is there but doesn't load, as `import unlossy` explains it
+        print(f"unlossy-train {name}: {error}", file=sys.stderr)
+        return 1
     try:
         module.main(arguments[1:])
     except KeyboardInterrupt:
