@@ -207,7 +207,7 @@ def resample(audio: np.ndarray, rate: float) -> np.ndarray:
     """Resample from `rate` [Hz], taken to the nearest 100, to 44.1 kHz with a gentle edge from 18 to 22 kHz.
 
     A resampler's usual steep edge (soxr's lies near 21.3 kHz) would be in every such clip, and a model would learn it.
-    The nearest 100, since a kernel takes memory by the smallest ratio of the rates: 40 GB for 44 101 Hz.
+    The nearest 100, since a kernel grows with the smallest ratio of the rates: to some 30 GB for 44 101 Hz.
     """
     rate = 100 * round(rate / 100)
     return F.resample(torch.from_numpy(audio), rate, SAMPLING_RATE, lowpass_filter_width=16, rolloff=0.91).numpy()
