@@ -207,7 +207,7 @@ def test_no_composition_is_on_both_sides(tmp_path: Path, monkeypatch: pytest.Mon
         piece = everything.piece(number)
         renders[number] = {name: getattr(piece, name) for name in ("title", "group", "license", "attribution")}
         renders[number] |= {"number": number, "file": f"{number}", "origin": piece.title}
-    audio = np.random.default_rng(0).uniform(-0.3, 0.3, (2, 4410)).astype(np.float32)
+    audio = np.random.default_rng(0).uniform(-0.3, 0.3, (2, 17_640)).astype(np.float32)  # what loudness needs
     monkeypatch.setattr(clips, "cut", lambda *arguments: audio)
     monkeypatch.setattr(clips, "write_flac", lambda *arguments: None)
     rows = [clips.make_clip(n, everything, renders, {}, tmp_path, tmp_path) for n in range(300)]

@@ -108,6 +108,11 @@ def test_resampling_keeps_the_band_and_has_no_steep_edge(rate: int) -> None:
     assert np.abs(np.diff(levels[:-3])).max() < 5  # [dB] from one band of 0.55 kHz to the next, up to 20.4 kHz
 
 
+def test_an_odd_rate_is_taken_to_the_nearest_100_hz() -> None:
+    audio = noise(1, 48_017).T
+    np.testing.assert_array_equal(resample(audio, 48_017), resample(audio, 48_000))
+
+
 def test_cuts_have_the_asked_length(tmp_path: Path) -> None:
     for name, rate, channels in (("a.wav", 48_000, 1), ("b.wav", RATE, 2), ("c.wav", 96_000, 2)):
         soundfile.write(tmp_path / name, noise(1, rate, channels), rate)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from unlossy_training.workers import Journal, run
 
@@ -18,6 +19,21 @@ def test_results_and_errors(workers: int) -> None:
     assert sorted(run(double, range(5), workers, "numbers")) == [0, 2, 4, 6, 8]
     with pytest.raises(ValueError, match="unlucky"):
         list(run(double, range(20), workers, "numbers"))
+
+
+def total(number: int) -> float:
+    return torch.full((1_000_000,), number).exp().log().mean().item()
+
+
+def test_workers_compute_after_their_parent_has() -> None:
+    """A fork of a process with threads of its own would otherwise wait for them forever."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        alone = [total(number) for number in range(1, 5)]
+        assert sorted(run(total, range(1, 5), 2, "numbers")) == pytest.approx(alone)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_journal_forgets_a_torn_line(tmp_path: Path) -> None:

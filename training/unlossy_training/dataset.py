@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Audio, Dataset, Features, Value
 from datasets.utils.logging import disable_progress_bar
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
@@ -123,7 +124,8 @@ def worker_map(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
     if workers <= 1:
         yield map
         return
-    pool = ProcessPoolExecutor(workers)
+    # With more threads, a fork of a process that has used its own would wait for them forever.
+    pool = ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
     try:
         yield partial(pool.map, chunksize=4)
     finally:

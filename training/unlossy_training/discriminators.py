@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
+from torchaudio.transforms import Spectrogram
 
 from unlossy.spectral_unlossy import to_mid_side
 
@@ -64,17 +65,10 @@ class SpectralDiscriminator(nn.Module):
     def _spectrum(self, audio: Tensor) -> Tensor:
         """`(B, C, N)` to power-compressed real and imaginary parts of mid and side, `(B, 4, T, F)`, in fp32."""
         with torch.autocast(audio.device.type, enabled=False):
-            channels = to_mid_side(audio.float())  # (B, 2, N)
-            window = torch.hann_window(self.window, device=audio.device)
-            spectrum = torch.stft(
-                channels.flatten(0, 1),
-                self.window,
-                self.window // 4,
-                window=window,
-                pad_mode="constant",
-                return_complex=True,
-            )
-            parts = torch.view_as_real(spectrum * (4 / self.window)).unflatten(0, (-1, 2))  # (B, 2, F, T, 2)
+            # Made here, or its window would be saved with the weights.
+            spectrogram = Spectrogram(self.window, hop_length=self.window // 4, power=None, pad_mode="constant")
+            spectrum = spectrogram.to(audio.device)(to_mid_side(audio.float())) * (4 / self.window)
+            parts = torch.view_as_real(spectrum)  # (B, 2, F, T, 2)
             power = parts.square().sum(-1, keepdim=True)
             compressed = parts * (power + FLOOR) ** ((COMPRESSION_EXPONENT - 1) / 2)
             return compressed.permute(0, 1, 4, 3, 2).flatten(1, 2)

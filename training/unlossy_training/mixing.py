@@ -5,17 +5,18 @@ the generator that is handed in.
 """
 
 import numpy as np
+import torch
+import torchaudio.functional as F
 
 from .recordings import SAMPLING_RATE
 
 
 def equalize(audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A gentle random tilt (±1 dB an octave) and one broad bell (±4 dB), zero-phase."""
-    frequencies = np.maximum(np.fft.rfftfreq(audio.shape[1], 1 / SAMPLING_RATE), 30.0)
-    octaves = np.log2(frequencies / 1000)
-    bell = np.exp(-0.5 * ((octaves - rng.uniform(-3, 3.5)) / rng.uniform(0.5, 1.5)) ** 2)
-    gain = 10 ** ((rng.uniform(-1, 1) * octaves + rng.uniform(-4, 4) * bell) / 20)
-    return np.fft.irfft(np.fft.rfft(audio) * gain, n=audio.shape[1]).astype(np.float32)
+    """A gentle random tilt (±9 dB from the lowest to the highest, over all octaves) and one broad bell (±4 dB)."""
+    tone = torch.from_numpy(audio) / 32  # torchaudio's filters clip at ±1
+    tone = F.treble_biquad(tone, SAMPLING_RATE, rng.uniform(-9, 9), 1000.0, Q=0.2)
+    centre, gain, q = 1000 * 2 ** rng.uniform(-3, 3.5), rng.uniform(-4, 4), rng.uniform(0.4, 1.2)
+    return F.equalizer_biquad(tone, SAMPLING_RATE, centre, gain, q).numpy() * 32
 
 
 def limit(audio: np.ndarray, threshold: float) -> np.ndarray:
@@ -37,15 +38,12 @@ def pan(audio: np.ndarray, position: float) -> np.ndarray:
     return audio * gains
 
 
-def normalize(audio: np.ndarray, level: float) -> np.ndarray:
-    """Scale to an RMS level [dBFS]."""
-    return audio * np.float32(10 ** (level / 20) / max(float(np.sqrt(np.mean(audio**2))), 1e-6))
-
-
 def remix(voice: np.ndarray, backing: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A foreground over a backing, both with a tone of their own, the foreground from 4 dB below to 4 dB above."""
-    voice = pan(equalize(normalize(voice, rng.uniform(-22, -14)), rng), rng.uniform(-0.3, 0.3))
-    return voice + equalize(normalize(backing, -18), rng)
+    """A foreground over a backing, both with a tone of their own, the foreground from 4 dB softer to 4 dB louder (by
+    ITU-R BS.1770, to which pauses don't count)."""
+    given, wanted = (F.loudness(torch.from_numpy(part), SAMPLING_RATE).item() for part in (voice, backing))
+    voice = voice * 10 ** ((wanted - given + rng.uniform(-4, 4)) / 20)
+    return pan(equalize(voice, rng), rng.uniform(-0.3, 0.3)) + equalize(backing, rng)
 
 
 def finish(audio: np.ndarray, rng: np.random.Generator, *, limited: float = 0.3) -> np.ndarray:

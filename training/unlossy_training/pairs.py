@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import soundfile
+import torch
+from torchaudio.transforms import Spectrogram
 
 from unlossy.audio_unlossy import AudioError, AudioReader
 from unlossy.degradation import SAMPLING_RATE, decode
@@ -54,15 +56,13 @@ def level(clean: np.ndarray, degraded: np.ndarray) -> float:
         `float`: 1 where no band is kept well enough to tell.
     """
     width = 32  # [bins]
-    spectra = []
-    for audio in (clean, degraded):
-        frames = np.lib.stride_tricks.sliding_window_view(audio, 2048, axis=-1)[:, ::1024]
-        bins = np.fft.rfft(frames * np.hanning(2048).astype(np.float32))[..., :1024]
-        spectra.append(bins.reshape(-1, 1024 // width, width))
-    wanted, given = (np.square(np.abs(bins)).sum(axis=(0, 2)) for bins in spectra)
-    cross = (spectra[0] * spectra[1].conj()).real.sum(axis=(0, 2))
-    kept = cross > LEAST_COHERENCE * np.sqrt(wanted * given)
-    return float(np.sqrt(given[kept].sum() / wanted[kept].sum())) if kept.any() else 1.0
+    spectrogram = Spectrogram(2048, hop_length=1024, power=None, center=False)
+    bins = spectrogram(torch.from_numpy(np.stack([clean, degraded])))[:, :, :1024]  # (2, C, F, T)
+    spectra = bins.unflatten(2, (-1, width)).transpose(1, 2).flatten(2)  # (2, bands, …)
+    wanted, given = spectra.abs().square().sum(dim=2)
+    cross = (spectra[0] * spectra[1].conj()).real.sum(dim=1)
+    kept = cross > LEAST_COHERENCE * (wanted * given).sqrt()
+    return float((given[kept].sum() / wanted[kept].sum()).sqrt()) if kept.any() else 1.0
 
 
 def read_clip(path: Path) -> np.ndarray:

@@ -6,10 +6,9 @@ Nor is a low-pass: where an original ends by itself, a codec would have kept mor
 """
 
 import numpy as np
-import soxr
 
 from .mixing import equalize
-from .recordings import SAMPLING_RATE
+from .recordings import SAMPLING_RATE, resample
 
 SPEED = 0.3  # [octaves], faster or slower
 PLAYED_AS_IT_IS, EQUALISED = 0.2, 0.6  # of the variations
@@ -30,8 +29,7 @@ def varied(clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """
     samples = clean.shape[1]
     if rng.random() >= PLAYED_AS_IT_IS:
-        rate = SAMPLING_RATE * 2 ** rng.uniform(-SPEED, SPEED)
-        clean = soxr.resample(np.ascontiguousarray(clean.T), SAMPLING_RATE, rate).T[:, :samples]
+        clean = resample(clean, SAMPLING_RATE * 2 ** rng.uniform(-SPEED, SPEED))[:, :samples]
     if rng.random() < EQUALISED:
         clean = equalize(equalize(clean, rng), rng)
     if rng.random() < LOW_PASSED:

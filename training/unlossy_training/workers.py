@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 _work: Callable[[Any], Any] | None = None  # in a worker process: what it does
@@ -65,6 +66,7 @@ def _start(work: Callable[[Any], Any], parent: int) -> None:
     global _work
     _work = work  # once for each process, since it holds a list of all recordings
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's to handle
+    torch.set_num_threads(1)  # with more, a fork of a process that has used its own would wait for them forever
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
