@@ -14,7 +14,7 @@ def test_speed_and_level_vary_within_bounds() -> None:
     tone = 0.3 * np.sin(2 * np.pi * 1000 * np.arange(2 * RATE) / RATE, dtype=np.float32)[None]
     speeds, peaks = [], []
     for seed in range(40):
-        audio = varied(tone, np.random.default_rng(seed))
+        audio = varied(tone, np.random.default_rng(seed), low_pass=True)
         assert audio.dtype == np.float32
         assert RATE < audio.shape[1] <= tone.shape[1]
         spectrum = np.abs(np.fft.rfft(audio[0] * np.hanning(audio.shape[1])))
@@ -31,7 +31,7 @@ def test_equalisers_vary_and_the_seed_decides() -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, (2, RATE)).astype(np.float32)
 
     def slope(seed: int) -> float:
-        power = np.square(np.abs(np.fft.rfft(varied(noise, np.random.default_rng(seed)))))[0]
+        power = np.square(np.abs(np.fft.rfft(varied(noise, np.random.default_rng(seed), low_pass=True))))[0]
         return float(10 * np.log10(power[len(power) // 2 :].mean() / power[: len(power) // 4].mean()))
 
     slopes = [slope(seed) for seed in range(20)]
@@ -55,5 +55,5 @@ def test_some_end_early_and_only_above_the_edge() -> None:
 
 def variations(audio: np.ndarray) -> list[np.ndarray]:
     """Of one second or longer, cut to it."""
-    drawn = (varied(np.tile(audio, 2), np.random.default_rng(seed)) for seed in range(60))
+    drawn = (varied(np.tile(audio, 2), np.random.default_rng(seed), low_pass=True) for seed in range(60))
     return [each[:, :RATE] for each in drawn]

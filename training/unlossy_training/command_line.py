@@ -12,8 +12,10 @@ import sys
 from collections.abc import Sequence
 
 COMMANDS = {
+    "games": "fetch the music of free games, to make clips of",
     "corpus": "build the open corpus: clips of clean music, singing and speech",
     "dataset": "encode clips into pairs of degraded and clean audio",
+    "cells": "compute what the detail predictor learns from, out of pairs",
     "fit": "train on pairs",
     "finetune": "adapt a checkpoint to your own recordings",
     "evaluate": "measure a checkpoint on recordings or pairs",

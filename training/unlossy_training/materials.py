@@ -56,6 +56,7 @@ class Request:
     exclude: Sequence[str] = ()
     seed: int = 0
     lossy: bool = False  # recordings that have been through a codec at a high rate are good enough
+    rendering: bool = True  # scores are played, and samples arranged; else clips are cut from the sources alone
 
 
 def parse_place(text: str) -> Place:
@@ -98,14 +99,19 @@ def gather(request: Request) -> tuple[Materials, list[str]]:
     Raises:
         ValueError: FluidSynth, music21 or a soundfont is missing, or a folder has nothing in it.
     """
-    soundfonts = find_soundfonts((place.path, place.license or "unknown", place.weight) for place in request.soundfonts)
-    samples = find_samples()
+    soundfonts: Sequence[Soundfont] = ()
+    samples: Sequence[Recording] = ()
+    pieces: list[Piece] = []
+    if request.rendering:
+        soundfonts = find_soundfonts(
+            (place.path, place.license or "unknown", place.weight) for place in request.soundfonts
+        )
+        samples, pieces = find_samples(), corpus_pieces()
     recordings = [
         recording
         for source, place in request.sources
         for recording in find_recordings(source, place.path, place.license, place.weight)
     ]
-    pieces = corpus_pieces()
     pieces += [piece for place in request.midi for piece in midi_pieces(place.path, place.license, place.weight)]
     matched: set[str] = set()
 
@@ -123,9 +129,10 @@ def gather(request: Request) -> tuple[Materials, list[str]]:
     samples = kept(samples, [sample.path for sample in samples])
     recordings = kept(recordings, [recording.path for recording in recordings])
     pieces = kept(pieces, [piece.file for piece in pieces])
-    pieces += composed_pieces(max(0, FEWEST - len(pieces)), request.seed)
+    if request.rendering:
+        pieces += composed_pieces(max(0, FEWEST - len(pieces)), request.seed)
     remarks = [f"--exclude {name} matches nothing" for name in request.exclude if name not in matched]
-    if not samples:
+    if request.rendering and not samples:
         remarks.append("no CC0 samples: Debian's package sonic-pi-samples is not installed")
     return Materials(request.seed, pieces, soundfonts, samples, recordings, frozenset()), remarks
 
@@ -146,6 +153,7 @@ def describe(request: Request, materials: Materials) -> dict[str, Any]:
         "--soundfont": [named(place) for place in request.soundfonts],
         "--exclude": sorted(request.exclude),
         "--lossy": request.lossy,
+        "--no-rendering": not request.rendering,
         "scores": sizes(piece.file for piece in materials.pieces if piece.file),
         "recordings": sizes(recording.path for recording in materials.recordings),
         "samples": sizes(sample.path for sample in materials.samples),

@@ -107,14 +107,16 @@ def make_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any]:
     clean, file, name = read_clip(path), path.read_bytes(), path.name
     # The file's name seeds, not its place in the list: a longer list changes nothing for the first clips.
     rng = np.random.default_rng([seed, 3, *path.stem.encode()])
-    if number := clip.get("variation"):
+    number = clip.get("variation")
+    if number:
         rng = np.random.default_rng([seed, 8, int(number), *path.stem.encode()])
-        file, name = flac(varied(clean, rng)), f"{path.stem}-{number}.flac"
-        clean, _ = _read(file)
     if clip.get("codec"):
         recipe = Recipe(clip["codec"], int(clip["bitrate_kbps"]) or None)
     else:
         recipe = draw_recipe(rng, len(clean))
+    if number:
+        file, name = flac(varied(clean, rng, low_pass=recipe.keeps_treble)), f"{path.stem}-{number}.flac"
+        clean, _ = _read(file)
     mode, seconds = recipe.mode(len(clean)), clean.shape[1] / SAMPLING_RATE
     original = {"bytes": file, "path": name}
     compressed, decoded = original, clean

@@ -18,7 +18,7 @@ import torch
 import torchaudio.functional as F
 
 SAMPLING_RATE = 44_100  # [Hz]
-SOURCES = ("real", "singing", "speech", "solo", "rendered")
+SOURCES = ("music", "real", "singing", "speech", "solo", "rendered")
 SUFFIXES = {".flac", ".wav", ".aif", ".aiff", ".aifc", ".au", ".caf", ".rf64", ".w64"}
 LOSSY_SUFFIXES = {".aac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wma"}
 LOSSLESS_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ALAC_")

@@ -18,10 +18,12 @@ SLOPE = (24.0, 400.0)  # [dB an octave], from fading out to a brick wall
 PEAK = (-12.0, -0.3)  # [dBFS]
 
 
-def varied(clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def varied(clean: np.ndarray, rng: np.random.Generator, *, low_pass: bool) -> np.ndarray:
     """
     Args:
         clean (`np.ndarray` of shape `(channels, samples)`): at 44.1 kHz, not silent.
+        low_pass (`bool`): some lose their treble. Not where the codec takes it anyway: such a pair looks like any other
+            of its bitrate, has nothing missing, and teaches that treble is not to be guessed.
 
     Returns:
         `np.ndarray` of shape `(channels, up to as many samples)`: at another speed (and pitch), mostly through an
@@ -32,7 +34,7 @@ def varied(clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         clean = resample(clean, SAMPLING_RATE * 2 ** rng.uniform(-SPEED, SPEED))[:, :samples]
     if rng.random() < EQUALISED:
         clean = equalize(equalize(clean, rng), rng)
-    if rng.random() < LOW_PASSED:
+    if low_pass and rng.random() < LOW_PASSED:
         edge, slope = (np.exp(rng.uniform(*np.log(bounds))) for bounds in (EDGE, SLOPE))
         clean = roll_off(clean, edge, slope)
     return clean * np.float32(10 ** (rng.uniform(*PEAK) / 20) / max(float(np.abs(clean).max()), 1e-6))
