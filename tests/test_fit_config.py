@@ -64,7 +64,7 @@ def test_mistakes_are_named(
 
 def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, message in (
-        (["--output", "b", "--max_steps", "1"], "pairs is missing"),
+        (["--output", "b", "--max_steps", "1"], "give pairs"),
         (["--pairs", "a", "--output", "b"], "max_minutes, max_steps"),
         ([str(tmp_path / "none.yaml")], "can't be read"),
     ):

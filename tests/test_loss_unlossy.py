@@ -8,8 +8,6 @@ from torch import Tensor
 
 from unlossy.loss_unlossy import (
     DECIBEL,
-    EXCESS,
-    SHORTFALL,
     TOLERATED_DEFICIT,
     WEIGHTS,
     coding_terms,
@@ -112,15 +110,14 @@ def test_envelope_is_the_error_of_the_deficit() -> None:
     for cell in (3, 40, 75):
         assert envelope_of(2.0, 2.0, cell) == pytest.approx(0, abs=1e-5)
         for predicted in (0.5, 3.5, -1.0):
-            weight = EXCESS if predicted > 2.0 else SHORTFALL
-            expected = weight * abs(predicted - 2.0) * erb_share(cell) * DECIBEL
+            expected = abs(predicted - 2.0) * erb_share(cell) * DECIBEL
             assert envelope_of(2.0, predicted, cell) == pytest.approx(expected, rel=1e-3)
 
 
 def test_where_nothing_is_missing_only_a_positive_prediction_costs() -> None:
     for missing in (0.0, -1.0, TOLERATED_DEFICIT - 0.01):
         assert envelope_of(missing, -0.3) == 0
-        assert envelope_of(missing, 0.3) == pytest.approx(EXCESS * 0.3 * erb_share(40) * DECIBEL, rel=1e-3)
+        assert envelope_of(missing, 0.3) == pytest.approx(0.3 * erb_share(40) * DECIBEL, rel=1e-3)
 
 
 def test_dissimilarity_hears_the_rhythm_of_what_is_added() -> None:

@@ -13,8 +13,9 @@ from torch import Tensor
 from .configuration_unlossy import NEARBY, UnlossyConfig
 from .layers_unlossy import DetailPredictor
 from .spectral_unlossy import (
+    SILENCE,
     cell_energy,
-    cell_levels,
+    cell_power,
     inaudible_energy,
     nearby_mean,
     power,
@@ -60,15 +61,16 @@ class Missing:
 
 
 def find_missing(
-    bin_power: Tensor, predictor: DetailPredictor, config: UnlossyConfig, frame_mask: Tensor | None
+    level: Tensor, unevenness: Tensor, predictor: DetailPredictor, config: UnlossyConfig, frame_mask: Tensor | None
 ) -> Missing:
-    """What is missing in an input, from the power of its bins `(B, T, F - 1, 2)`."""
-    widths, frames = config.cell_widths, bin_power.shape[1]
+    """What is missing in an input, from its cells `(B, T, cells, 2)` as [`cell_levels`] gives them."""
+    widths, frames = config.cell_widths, level.shape[1]
     # Silence, where a whole signal ends and a padded one goes on.
-    bin_power = torch.nn.functional.pad(bin_power, (0, 0, 0, 0, 0, -frames % config.detail_stride))
-    energy = cell_energy(bin_power, widths)
+    padding = (0, 0, 0, 0, 0, -frames % config.detail_stride)
+    level = torch.nn.functional.pad(level, padding, value=SILENCE)
+    unevenness = torch.nn.functional.pad(unevenness, padding)
+    energy = cell_power(level, config.n_fft)
     nearby = nearby_mean(energy, NEARBY)
-    level, unevenness = cell_levels(bin_power, widths, config.n_fft)
     loudness = nearby.sum(dim=(2, 3), keepdim=True)
     relative_to = torch.log(loudness / (config.n_fft / 4) ** 2 + 1e-9)
     deficit = predictor(level, unevenness, relative_to, frame_mask)

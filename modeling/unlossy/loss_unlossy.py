@@ -32,9 +32,6 @@ ZONE_FLOOR = 10**-2.5
 # A smaller deficit is none [nepers of energy]: 2.2 dB. Where the codec kept a cell to within some decibels, its error
 # is small too, and noise would be more than the error. This keeps the detail out of what the codec kept.
 TOLERATED_DEFICIT = 0.5
-# Treble that the original never had costs more than treble that stays away: in doubt there is less of it. (Equal costs
-# would have the median predicted, these the 35 % quantile.)
-EXCESS, SHORTFALL = 1.3, 0.7
 SIDE_WEIGHT = 0.5  # of the side's dissimilarity; the mid is what a mono downmix lets hear
 
 
@@ -108,9 +105,9 @@ def detail_terms(
     error = (deficit - true_deficit).where((true_deficit > 0) | (deficit > 0), 0)
     if known is not None:
         error = error.where(known, 0)
-    distance = torch.maximum(EXCESS * error, -SHORTFALL * error)
     return {
-        "envelope": _audible_mean(distance, valid, cell_widths, sampling_rate / n_fft),
+        # Of the absolute error, whose minimum is the median: any other quantile is a bias.
+        "envelope": _audible_mean(error.abs(), valid, cell_widths, sampling_rate / n_fft),
         "dissimilarity": _dissimilarity(wanted, filled, valid, cell_widths, n_fft, sampling_rate),
     }
 

@@ -25,6 +25,8 @@ from .layers_unlossy import (
 from .loss_unlossy import coding_terms, detail_terms, faithful_terms, weighted_sum
 from .spectral_unlossy import (
     cell_energy,
+    cell_levels,
+    cell_power,
     cells_in_band,
     from_mid_side,
     imdct,
@@ -285,7 +287,10 @@ class UnlossyModel(UnlossyPreTrainedModel):
                 clean_audio=labels,
                 frame_mask=frame_mask,
             )
-            loss, terms = weighted_sum(terms | self._detail_terms(missing, clean, frame_mask, known_hz))
+            loss, terms = weighted_sum(
+                terms
+                | self._detail_terms(missing, cell_energy(power(clean), self.config.cell_widths), frame_mask, known_hz)
+            )
         return UnlossyOutput(
             loss=loss, audio_values=audio, embeddings=embeddings, loss_terms=terms, faithful_values=faithful_audio
         )
@@ -448,7 +453,8 @@ class UnlossyModel(UnlossyPreTrainedModel):
 
     def _missing(self, bin_power: Tensor, frame_mask: Tensor | None) -> Missing:
         """What a restorer finds missing in the input, from the power of its bins `(B, T, F - 1, 2)`."""
-        return find_missing(bin_power, self.detail_head, self.config, frame_mask)
+        level, unevenness = cell_levels(bin_power, self.config.cell_widths, self.config.n_fft)
+        return find_missing(level, unevenness, self.detail_head, self.config, frame_mask)
 
     def _add_detail(self, faithful: Tensor, missing: Missing, detail: float, offset: int, audio: Tensor) -> Tensor:
         """Faithful bins `(B, T, F - 1, 2)`, with detail. Within a frame its noise is as loud as the treble of `audio`,
@@ -463,30 +469,41 @@ class UnlossyModel(UnlossyPreTrainedModel):
         bins = bins * steady_phase(frames, bins.shape[2], bins.device)
         return add_detail(faithful, missing, bins, detail, self.config)
 
-    def detail_loss(self, input_values: Tensor, labels: Tensor, known_hz: Tensor | None = None) -> UnlossyOutput:
-        """`loss` and `loss_terms` of a restorer's detail alone, without the trunk: many times faster than `forward`.
+    def cells(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """Level and unevenness of audio `(B, channels, samples)` in the cells that the detail looks at, see
+        [`cell_levels`]."""
+        return cell_levels(power(self._spectrum(audio)[:, :, :-1]), self.config.cell_widths, self.config.n_fft)
+
+    def detail_loss(
+        self, level: Tensor, unevenness: Tensor, wanted: Tensor, known_hz: Tensor | None = None
+    ) -> UnlossyOutput:
+        """`loss` and `loss_terms` of a restorer's detail alone, from cells `(B, T, cells, 2)` as [`cell_levels`] gives
+        them: without the trunk and without audio, many times faster than `forward`.
 
         Args:
-            input_values, labels, known_hz: see [`~UnlossyModel.forward`].
+            level, unevenness: of the degraded input.
+            wanted: level of the clean signal.
+            known_hz: see [`~UnlossyModel.forward`].
         """
         if not self.config.residual:
             raise ValueError("Only the detail of a restorer is apart from the rest; this model has residual=False.")
-        missing = self._missing(power(self._spectrum(input_values)[:, :, :-1]), None)
-        loss, terms = weighted_sum(self._detail_terms(missing, self._spectrum(labels)[:, :, :-1], None, known_hz))
+        missing = find_missing(level, unevenness, self.detail_head, self.config, None)
+        loss, terms = weighted_sum(self._detail_terms(missing, cell_power(wanted, self.config.n_fft), None, known_hz))
         return UnlossyOutput(loss=loss, loss_terms=terms)
 
     def _detail_terms(
-        self, missing: Missing, clean: Tensor, frame_mask: Tensor | None, known_hz: Tensor | None
+        self, missing: Missing, wanted: Tensor, frame_mask: Tensor | None, known_hz: Tensor | None
     ) -> dict[str, Tensor]:
+        """`wanted` is the clean signal's mean power a bin in each cell, `(B, T, cells, 2)`."""
         known = None
         if known_hz is not None:
-            bins = torch.tensor(self.config.cell_widths, device=clean.device).cumsum(0)
+            bins = torch.tensor(self.config.cell_widths, device=wanted.device).cumsum(0)
             known = (bins * (self.config.sampling_rate / self.config.n_fft) <= known_hz[:, None])[:, None, :, None]
         return detail_terms(
             present=missing.present,
             deficit=missing.deficit.clamp(max=MAX_DEFICIT),
             filled=missing.energy + energy_of_noise(missing, missing.deficit, self.config),
-            wanted=cell_energy(power(clean), self.config.cell_widths),
+            wanted=wanted,
             frame_mask=frame_mask,
             known=known,
             cell_widths=self.config.cell_widths,

@@ -18,6 +18,9 @@ GRID, SHORT, LONG, LEAST_PART = 16, 3, 129, 0.01
 # Of a frame's loudest cell: what is quieter is not heard beside it [power ratio].
 INAUDIBLE = 10**-7.5
 
+NOTHING = 1e-12  # beside a full-scale sine [power ratio]: -120 dB
+SILENCE = math.log(NOTHING)  # [nepers of energy]
+
 Count = TypeVar("Count", int, Tensor)
 
 
@@ -165,12 +168,17 @@ def cell_levels(bin_power: Tensor, widths: tuple[int, ...], n_fft: int) -> tuple
     """What an unscaled STFT with a Hann window shows of each cell.
 
     Returns:
-        level, a full-scale sine in a bin being 0 and nothing -120 dB, and unevenness, the arithmetic over the geometric
-            mean of its bins, both `(B, T, cells, C)` [nepers of energy].
+        level, a full-scale sine in a bin being 0 and nothing `SILENCE`, and unevenness, the arithmetic over the
+            geometric mean of its bins, both `(B, T, cells, C)` [nepers of energy].
     """
     relative = bin_power / (n_fft / 4) ** 2  # to a full-scale sine
-    level = torch.log(cell_energy(relative, widths) + 1e-12)
-    return level, level - cell_energy(torch.log(relative + 1e-12), widths)
+    level = torch.log(cell_energy(relative, widths) + NOTHING)
+    return level, level - cell_energy(torch.log(relative + NOTHING), widths)
+
+
+def cell_power(level: Tensor, n_fft: int) -> Tensor:
+    """The inverse of [`cell_levels`]' level: mean power a bin."""
+    return (torch.exp(level) - NOTHING).clamp(min=0) * (n_fft / 4) ** 2
 
 
 def nearby_mean(cells: Tensor, frames: int) -> Tensor:

@@ -40,8 +40,8 @@ from . import tracking, training_record
 from .checkpointing import Progress, cut_log, newest_state, publish, read_progress, save_state
 from .fit_config import FitConfig, parse
 from .learning import OPTIMIZER, Learner, NotFiniteError, prepare
-from .segments import Batch, Segments, StreamedSegments, batches, load_pairs, mix_pairs
-from .validating import Figures, Validation
+from .segments import AnySegments, Batch, StreamedSegments, batches, load_pairs, mix_pairs
+from .validating import CellValidation, Figures, Validation
 
 LARGEST_LOSS_DB = 0.1  # of SI-SDR at detail 0 that stage B may cost [dB]
 # Of the pairs that may be unusable, once as many have failed as can't be chance.
@@ -75,15 +75,17 @@ def fit(config: FitConfig) -> bool:
         project_dir=output / "tracking",
     )
     set_seed(config.seed)
-    pairs = load_pairs(config.pairs, "train", streaming=config.streaming)
+    pairs = None if config.cells else load_pairs(config.pairs, "train", streaming=config.streaming)
     if config.general_pairs:
         general = load_pairs(config.general_pairs, "train", streaming=config.streaming)
         pairs = mix_pairs(pairs, general, config.general_share, config.seed)
     learner, segments = prepare(accelerator, config, pairs, fresh=state is None)
     if isinstance(segments, StreamedSegments):
         segments.epoch_rows = progress.epoch_rows
-    validation = None
-    if config.validation_clips:
+    validation: Validation | CellValidation | None = None
+    if config.validation_clips and config.cells:
+        validation = CellValidation(config.cells, learner.averaged.config)
+    elif config.validation_clips:
         validation = Validation(
             accelerator,
             load_pairs(config.pairs, "validation", streaming=config.streaming),
@@ -117,7 +119,7 @@ class Run:
         config: FitConfig,
         accelerator: Accelerator,
         learner: Learner,
-        validation: Validation | None,
+        validation: Validation | CellValidation | None,
         progress: Progress,
     ):
         self.config, self.accelerator, self.learner = config, accelerator, learner
@@ -127,7 +129,7 @@ class Run:
         self.named_failures: set[str] = set()
         self.record = training_record.before(config)
 
-    def train(self, segments: Segments | StreamedSegments) -> bool:
+    def train(self, segments: AnySegments) -> bool:
         """Until the end, or an interruption; returns whether it was the end."""
         config, accelerator, progress = self.config, self.accelerator, self.progress
         if progress.stopped or self.agree(False, 0)[0] >= 1:
@@ -198,7 +200,7 @@ class Run:
 
     def step(self, micro: list[Batch], spent: float) -> dict[str, Tensor]:
         """One update; what isn't finite is kept for inspection."""
-        kept = [{name: batch[name] for name in ("input_values", "labels", "known_hz")} for batch in micro]
+        kept = [{name: batch[name] for name in batch if name != "failures"} for batch in micro]
         try:
             return self.learner.step(send_to_device(kept, self.accelerator.device), self.progress.step, spent)
         except NotFiniteError as error:

@@ -42,6 +42,10 @@ class FitConfig:
     """One run of training. Stage B, the adversarial one, is a run with an `adversarial_weight` above 0."""
 
     pairs: str = field(default="", metadata=_help("folder of pairs, or id of a dataset on the Hub"))
+    cells: list[str] = field(
+        default_factory=list,
+        metadata=_help("parts detail, refiner: folders made by `unlossy-train cells`, to learn from instead of pairs"),
+    )
     output: str = field(default="", metadata=_help("folder for the checkpoint, log.jsonl and the state to resume from"))
     general_pairs: str | None = field(
         default=None, metadata=_help("further pairs, folder or Hub id, against forgetting; not used for validation")
@@ -72,6 +76,10 @@ class FitConfig:
     segment_seconds: float = field(default=1.5, metadata=_help("[s]"))
     accumulation: int = field(default=1, metadata=_help("batches a process and step"))
     learning_rate: float = field(default=1e-3, metadata=_help("peak"))
+    schedule: Literal["cosine", "constant"] = field(
+        default="cosine",
+        metadata=_help("of the learning rate: falling over the budget, or the same for a run that will go on"),
+    )
     warmup: int = field(default=50, metadata=_help("[steps]"))
     ema: float = field(default=0.998, metadata=_help("decay of the average of the weights"))
     max_grad_norm: float = field(default=10.0, metadata=_help("longer gradients are shortened to this"))
@@ -110,9 +118,12 @@ class FitConfig:
         Raises:
             ValueError: what is missing, out of range or contradictory.
         """
-        for name in ("pairs", "output"):
-            if not getattr(self, name):
-                raise ValueError(f"{name} is missing")
+        if not self.output:
+            raise ValueError("output is missing")
+        if bool(self.pairs) == bool(self.cells):
+            raise ValueError("give pairs, or for the parts detail and refiner cells")
+        if self.cells and self.part not in ("detail", "refiner"):
+            raise ValueError(f"part {self.part} learns from audio: give pairs instead of cells")
         if self.max_minutes is None and self.max_steps is None:
             raise ValueError("give max_minutes, max_steps or both")
         for name in POSITIVE:

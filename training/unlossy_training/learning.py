@@ -18,11 +18,12 @@ from unlossy.modeling_unlossy import UnlossyOutput
 from unlossy.spectral_unlossy import power
 
 from .adversarial import deception_loss, detail_alone, discriminator_loss, feature_matching_loss
+from .cells import Cells, CellSegments
 from .discriminators import SpectralDiscriminators
 from .equalising import equalise
 from .fit_config import FitConfig
 from .hub_files import find_file
-from .segments import Segments, StreamedSegments, batches
+from .segments import AnySegments, Segments, StreamedSegments, batches
 
 # Early on the average must forget the untrained weights quickly: it starts anew at these steps.
 FORGETTING_STEPS = range(0, 1000, 200)
@@ -43,13 +44,15 @@ class DetailAlone(nn.Module):
         self.model = model.requires_grad_(False)
         (model.detail_head.refiner if refiner else model.detail_head).requires_grad_(True)
 
-    def forward(
-        self, input_values: Tensor, labels: Tensor, detail: float, known_hz: Tensor | None = None
-    ) -> UnlossyOutput:
+    def forward(self, known_hz: Tensor | None = None, detail: float = 0.0, **batch: Tensor) -> UnlossyOutput:
+        """Of a batch of cells, see [`CellSegments`], or of audio, `input_values` and `labels`."""
+        if "level" in batch:
+            return self.model.detail_loss(**batch, known_hz=known_hz)
+        sides = torch.stack([batch["input_values"], batch["labels"]])
         if self.training:
-            sides = torch.stack([input_values, labels])
-            input_values, labels = equalise(sides, self.model.config.sampling_rate, self.equalised)
-        return self.model.detail_loss(input_values, labels, known_hz)
+            sides = equalise(sides, self.model.config.sampling_rate, self.equalised)
+        degraded, clean = (self.model.cells(side) for side in sides)
+        return self.model.detail_loss(*degraded, clean[0], known_hz)
 
 
 class Learner:
@@ -111,7 +114,8 @@ class Learner:
         """
         warming = self.discriminator is not None and number < self.config.discriminator_warmup
         own = number - self.config.discriminator_warmup if self.discriminator is not None else number
-        _set_rate(self.optimizer, learning_rate(self.config.learning_rate, own, self.config.warmup, progress))
+        falling = 0.0 if self.config.schedule == "constant" else progress
+        _set_rate(self.optimizer, learning_rate(self.config.learning_rate, own, self.config.warmup, falling))
         if self.discriminator is not None:
             rate = learning_rate(self.config.discriminator_learning_rate, number, 1, progress)
             _set_rate(self.discriminator_optimizer, rate)
@@ -182,7 +186,7 @@ class Learner:
 
 def prepare(
     accelerator: Accelerator, config: FitConfig, pairs: Any, *, fresh: bool = True
-) -> tuple[Learner, Segments | StreamedSegments]:
+) -> tuple[Learner, AnySegments]:
     """Model and data of a configuration.
 
     Args:
@@ -192,10 +196,15 @@ def prepare(
         model = UnlossyModel.from_pretrained(config.from_checkpoint)
     else:
         model = UnlossyModel(UnlossyConfig(**config.model))
-    kind = StreamedSegments if config.streaming else Segments
-    length = round(config.segment_seconds * model.config.sampling_rate)
-    segments = kind(pairs, length, config.seed, degraded=config.degraded)
-    if fresh and not config.from_checkpoint:
+    segments: AnySegments
+    if config.cells:
+        frames = round(config.segment_seconds * model.config.frame_rate)
+        segments = CellSegments(Cells(config.cells, "train", model.config), frames, config.seed, model.config)
+    else:
+        kind = StreamedSegments if config.streaming else Segments
+        length = round(config.segment_seconds * model.config.sampling_rate)
+        segments = kind(pairs, length, config.seed, degraded=config.degraded)
+    if fresh and not config.from_checkpoint and not config.cells:
         fit_first, clips = (normalise_bands, 64) if model.config.residual else (fit_envelope, 256)
         fit_first(model, next(batches(segments, batch_size=clips))["input_values"])
     discriminator = None

@@ -40,6 +40,7 @@ MIXED_FILES = 3
 ROWS_AHEAD = 32  # of a stream, read while the network learns
 REPLACEMENTS = 4  # rows of a stream that a row and those that can stand in for it make up at least
 
+AnySegments = Any  # `Segments`, `StreamedSegments` or `CellSegments`: an item for each of its `keys`
 Item = dict[str, Any]  # `input_values`, `labels`, `known_hz` and `failures`, or `failures` alone if no pair can be used
 Batch = dict[str, Any]
 
@@ -274,18 +275,19 @@ def _ahead(items: Iterator[Any], count: int) -> Iterator[Any]:
 
 
 def collate(items: list[Item]) -> Batch:
-    """`input_values` and `labels` of shape `(B, 2, length)`, `known_hz` of shape `(B,)`, and all `failures`; without an
-    usable pair only these."""
+    """What items hold, stacked: `input_values` and `labels` of shape `(B, 2, length)`, or cells, and `known_hz` of
+    shape `(B,)`; and all `failures`. Without an usable pair only these."""
     failures = [reason for item in items for reason in item["failures"]]
-    if not all("labels" in item for item in items):
+    if not all("known_hz" in item for item in items):
         return {"failures": failures}
-    audio = {name: torch.stack([item[name] for item in items]) for name in ("input_values", "labels")}
-    known_hz = torch.tensor([item["known_hz"] for item in items])
-    return audio | {"known_hz": known_hz, "failures": failures}
+    names = [name for name in items[0] if name != "failures"]
+    return {name: torch.stack([torch.as_tensor(item[name]) for item in items]) for name in names} | {
+        "failures": failures
+    }
 
 
 def batches(
-    segments: Segments | StreamedSegments,
+    segments: AnySegments,
     batch_size: int,
     *,
     start: int = 0,
@@ -312,7 +314,7 @@ def batches(
         worker_init_fn=_leave_signals_to_the_parent,
     )
     for batch in loader:
-        if "labels" not in batch:
+        if "known_hz" not in batch:
             reasons = batch["failures"]
             raise ValueError(f"{len(reasons)} pairs in a row can't be used; the first: {reasons[0]}")
         yield batch

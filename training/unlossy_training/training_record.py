@@ -40,7 +40,7 @@ def write(checkpoint: Path, record: Record) -> None:
 def before(config: FitConfig) -> Record:
     """The record of what a run starts from, with the owners of its pairs."""
     record = read(config.from_checkpoint) if config.from_checkpoint else {"runs": [], "data": []}
-    rows = [row for name in (config.pairs, config.general_pairs) if name for row in _owners(name)]
+    rows = [row for name in (config.pairs, config.general_pairs, *config.cells) if name for row in _owners(name)]
     return record | {"data": merge(record["data"], rows)}
 
 

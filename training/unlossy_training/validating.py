@@ -2,7 +2,9 @@
 
 import itertools
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import datasets
@@ -10,9 +12,13 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from torch import Tensor
 
-from unlossy import UnlossyModel, restore
+from unlossy import UnlossyConfig, UnlossyModel, restore
+from unlossy.detail_unlossy import Missing, energy_of_noise, find_missing
+from unlossy.spectral_unlossy import cell_power, inaudible_energy
 
+from .cells import Cells
 from .metrics import SAMPLING_RATE, si_sdr, visqol
 from .segments import read_pair
 
@@ -119,3 +125,64 @@ class Validation:
         if self.with_visqol:
             figures["visqol_delta_1"] = visqol(clean, restored[1]) - before["visqol"]
         return figures, restored[1]
+
+
+# Bitrates of MP3 that figures are given for [kbps].
+LOW_RATES = (24, 32, 40, 48, 56, 64, 80, 96)
+OCTAVES = (2756, 5512, 11025, 22050)  # edges [Hz]
+
+
+class CellValidation:
+    """The predictor against cells that were held back: how differently its envelope moves, and how far its level is
+    off, for each codec and bitrate.
+
+    Args:
+        folders, config: see [`Cells`].
+    """
+
+    def __init__(self, folders: Sequence[str], config: UnlossyConfig):
+        self.cells = Cells(folders, "validation", config)
+        self.failures: list[str] = []
+
+    def measure(self, model: UnlossyModel) -> tuple[Figures, list[Example]]:
+        """
+        Returns:
+            means over pairs: `loss` and its terms; for MP3 at each of `LOW_RATES` and for all other pairs,
+            `dissimilarity_…` (0 … 1) and `level_…` for each octave (edges `OCTAVES`): by how much the level of the
+            treble is too high [dB], over the cells of the mid that the codec left empty. No examples.
+        """
+        values: dict[str, list[float]] = defaultdict(list)
+        for row in self.cells.rows:
+            level, unevenness, wanted = self.cells.planes(row, 0, row["frames"])[None].unbind(2)
+            with torch.no_grad():
+                output = model.detail_loss(level, unevenness, wanted, torch.tensor([row["known_hz"]]))
+                missing = find_missing(level, unevenness, model.detail_head, model.config, None)
+            kind = f"{row['codec']}_{row['kbps']}" if row["codec"] == "mp3" and row["kbps"] in LOW_RATES else "other"
+            assert output.loss is not None
+            terms = {"loss": output.loss, **(output.loss_terms or {})}
+            for name, term in (*terms.items(), (f"dissimilarity_{kind}", terms["dissimilarity"])):
+                values[name].append(term.item())
+            for octave, decibels in level_errors(missing, wanted, row["known_hz"], model.config).items():
+                values[f"level_{kind}_{octave}"].append(decibels)
+        return {name: float(np.mean(numbers)) for name, numbers in sorted(values.items())}, []
+
+
+def level_errors(missing: Missing, wanted: Tensor, known_hz: float, config: UnlossyConfig) -> dict[int, float]:
+    """Mean error of the level [dB] that the cells of the mid are filled to which a codec left empty, in each octave.
+
+    Args:
+        wanted (`Tensor` of shape `(B, T, cells, 2)`): level of the clean signal, see [`cell_levels`].
+        known_hz (`float`): up to where it is to be believed [Hz].
+    """
+    filled = missing.energy + energy_of_noise(missing, missing.deficit, config)
+    target = cell_power(wanted, config.n_fft)
+    floor = inaudible_energy(target) + 1e-6
+    error = 10 * torch.log10((filled + floor) / (target + floor))[..., 0]
+    empty = (missing.energy < missing.present)[..., 0]
+    top = torch.tensor(config.cell_widths).cumsum(0) * (config.sampling_rate / config.n_fft)
+    errors = {}
+    for low, high in pairwise(OCTAVES):
+        chosen = empty & (top > low) & (top <= min(high, known_hz))
+        if chosen.any():
+            errors[high] = error[chosen].mean().item()
+    return errors
