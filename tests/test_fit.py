@@ -184,18 +184,17 @@ def test_a_compressor_trains_on_clean_audio(tiny_pairs: Path, tmp_path: Path) ->
     assert "validation_si_sdr_0" in log[-1]
 
 
-@pytest.mark.parametrize(("part", "learned"), [("detail", "detail_head."), ("refiner", "detail_head.refiner.")])
-def test_the_detail_learns_alone_and_resumes(part: str, learned: str, tiny_pairs: Path, tmp_path: Path) -> None:
+def test_the_detail_learns_alone_and_resumes(tiny_pairs: Path, tmp_path: Path) -> None:
     run(tiny_pairs, tmp_path / "a", max_steps=1)
     before = UnlossyModel.from_pretrained(tmp_path / "a").state_dict()
     for steps in (2, 4):
-        log = run(tiny_pairs, tmp_path / "b", from_checkpoint=tmp_path / "a", part=part, max_steps=steps, ema=0)
+        log = run(tiny_pairs, tmp_path / "b", from_checkpoint=tmp_path / "a", part="detail", max_steps=steps, ema=0)
     assert {"envelope", "dissimilarity"} <= log[-1].keys()
     assert "waveform" not in log[-1]
     after = UnlossyModel.from_pretrained(tmp_path / "b").state_dict()
     changed = {name for name, weight in after.items() if not torch.equal(weight, before[name])}
     assert changed
-    assert all(name.startswith(learned) for name in changed)
+    assert all(name.startswith("detail_head.") for name in changed)
 
 
 def test_the_faithful_heads_learn_alone(tiny_pairs: Path, tmp_path: Path) -> None:

@@ -388,20 +388,6 @@ def test_missing_weights_are_initialised(lively_model, tmp_path):
             assert 0.3 < module.weight.std() * module.weight.shape[1] ** 0.5 < 1.2
 
 
-def test_weights_from_before_the_refiner_restore_as_they_did(make_lively, tmp_path):
-    model = make_lively()
-    torch.nn.init.zeros_(model.detail_head.refiner.output.weight)
-    torch.nn.init.zeros_(model.detail_head.refiner.output.bias)
-    model.save_pretrained(tmp_path)
-    weights = load_file(tmp_path / "model.safetensors")
-    older = {name: tensor for name, tensor in weights.items() if "refiner" not in name}
-    assert len(older) < len(weights)
-    save_file(older, tmp_path / "model.safetensors")
-    audio = music(20_000)
-    loaded = UnlossyModel.from_pretrained(tmp_path).eval()
-    assert torch.equal(model(audio).audio_values, loaded(audio).audio_values)
-
-
 def test_bfloat16_is_close(lively_model, tmp_path):
     lively_model.save_pretrained(tmp_path)
     low = UnlossyModel.from_pretrained(tmp_path, dtype=torch.bfloat16).eval()

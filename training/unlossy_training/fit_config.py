@@ -44,7 +44,7 @@ class FitConfig:
     pairs: str = field(default="", metadata=_help("folder of pairs, or id of a dataset on the Hub"))
     cells: list[str] = field(
         default_factory=list,
-        metadata=_help("parts detail, refiner: folders made by `unlossy-train cells`, to learn from instead of pairs"),
+        metadata=_help("part detail: folders made by `unlossy-train cells`, to learn from instead of pairs"),
     )
     output: str = field(default="", metadata=_help("folder for the checkpoint, log.jsonl and the state to resume from"))
     general_pairs: str | None = field(
@@ -56,11 +56,11 @@ class FitConfig:
     model: dict[str, Any] = field(
         default_factory=dict, metadata=_help("fields of UnlossyConfig for a new model; on the command line as JSON")
     )
-    part: Literal["all", "faithful", "detail", "refiner"] = field(
+    part: Literal["all", "faithful", "detail"] = field(
         default="all",
         metadata=_help(
             "what learns: faithful, the heads that correct what is there; detail, a small network of its own, which is "
-            "many times faster; refiner, its last and smallest part"
+            "many times faster"
         ),
     )
     degraded: float = field(
@@ -68,7 +68,7 @@ class FitConfig:
         metadata=_help("share of segments that go in degraded; the others go in clean"),
     )
     equalised: float = field(
-        default=0.3, metadata=_help("parts detail, refiner: share of segments that go through a random equaliser")
+        default=0.3, metadata=_help("part detail, from pairs: share of segments that go through a random equaliser")
     )
     max_minutes: float | None = field(default=None, metadata=_help("budget [min], over all resumptions"))
     max_steps: int | None = field(default=None, metadata=_help("budget [steps]; with both, the one that ends first"))
@@ -121,8 +121,8 @@ class FitConfig:
         if not self.output:
             raise ValueError("output is missing")
         if bool(self.pairs) == bool(self.cells):
-            raise ValueError("give pairs, or for the parts detail and refiner cells")
-        if self.cells and self.part not in ("detail", "refiner"):
+            raise ValueError("give pairs, or, for part detail, cells")
+        if self.cells and self.part != "detail":
             raise ValueError(f"part {self.part} learns from audio: give pairs instead of cells")
         if self.max_minutes is None and self.max_steps is None:
             raise ValueError("give max_minutes, max_steps or both")

@@ -35,14 +35,14 @@ class NotFiniteError(FloatingPointError):
 
 
 class DetailAlone(nn.Module):
-    """A restorer of which the detail predictor alone learns, or no more than its refiner, from pairs of which a share
-    went through random equalisers; calls give its loss."""
+    """A restorer of which the detail predictor alone learns, from cells, or from pairs of which a share went through
+    random equalisers; calls give its loss."""
 
-    def __init__(self, model: UnlossyModel, equalised: float, refiner: bool):
+    def __init__(self, model: UnlossyModel, equalised: float):
         super().__init__()
         self.equalised = equalised
         self.model = model.requires_grad_(False)
-        (model.detail_head.refiner if refiner else model.detail_head).requires_grad_(True)
+        model.detail_head.requires_grad_(True)
 
     def forward(self, known_hz: Tensor | None = None, detail: float = 0.0, **batch: Tensor) -> UnlossyOutput:
         """Of a batch of cells, see [`CellSegments`], or of audio, `input_values` and `labels`."""
@@ -78,8 +78,8 @@ class Learner:
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema)).to(accelerator.device)
         self.averaged = cast(UnlossyModel, self.average.module)
         learning: UnlossyModel | DetailAlone = model
-        if config.part in ("detail", "refiner"):
-            learning = DetailAlone(model, config.equalised, refiner=config.part == "refiner")
+        if config.part == "detail":
+            learning = DetailAlone(model, config.equalised)
         if config.part == "faithful":
             model.requires_grad_(False)
             for head in (model.spectrum_head, model.neighbour_head, model.noise_head):
