@@ -9,7 +9,7 @@ from huggingface_hub import constants
 from unlossy_space import EXAMPLES, clips, coding, degrading, engine, restoring
 from unlossy_space.sessions import Sessions
 
-_LIMITS = "limits-and-failure-cases"  # a heading of the model's card
+LIMITS = "limits-and-failure-cases"  # a heading of the model's card
 _MAX_AGE = 3600  # [s] of files whose page was never closed
 _FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")  # from the reader's own machine
 
@@ -24,7 +24,7 @@ def build(sessions: Sessions, model: str | None) -> gr.Blocks:
     facts = ["Apache-2.0", f"unlossy {importlib.metadata.version('unlossy')}, {model or engine.shipped_revision()}"]
     if model and not Path(model).is_dir():  # it is on the Hub, and has a card there
         card = f"{constants.ENDPOINT}/{model}"
-        facts = [f"[Model card]({card})", f"[what it does, and what not]({card}#{_LIMITS})", *facts]
+        facts = [f"[Model card]({card})", f"[what it does, and what not]({card}#{LIMITS})", *facts]
     # Gradio removes by age what it was sent or sends out, whoever forgot to close the page.
     with gr.Blocks(title="Unlossy", analytics_enabled=False, delete_cache=(_MAX_AGE // 6, _MAX_AGE)) as page:
         gr.Markdown(

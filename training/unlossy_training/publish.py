@@ -21,12 +21,47 @@ from huggingface_hub import constants
 from huggingface_hub.utils import disable_progress_bars
 from transformers.utils.logging import disable_progress_bar
 
+from unlossy import UnlossyConfig
+
 from . import evaluations, staged_space, training_record, wheel
 from .hub_files import SHIPPED, find_checkpoint
 from .model_card import Description, write_card
 from .recordings import find_recordings
 from .staging import check, stage
 from .uploading import Upload, prepare, upload_all
+
+
+def plan(options: argparse.Namespace, checkpoint: Path, folder: Path) -> list[Upload]:
+    """What goes where, and in which order: what a card or a Space names is there before it.
+
+    Raises:
+        ValueError: something that was asked for is not there, or doesn't go together.
+    """
+    model, space = folder / "model", folder / "space"
+    uploads = [Upload("model", options.repo_id, model)]
+    if options.pairs:
+        if not (options.pairs / "counts.json").exists():
+            raise ValueError(f"{options.pairs} holds no pairs made by `unlossy-train dataset`")
+        uploads.insert(0, Upload("dataset", f"{options.repo_id}-pairs", options.pairs))
+    if options.space:
+        if options.private:
+            raise ValueError(
+                "a Space is built without a token, and can't install from a private repository: leave --private out"
+            )
+        if not UnlossyConfig.from_pretrained(checkpoint).residual:
+            raise ValueError(f"{checkpoint} is an autoencoder, and the Space shows a restorer: leave --space out")
+        staged_space.stage(options.space, space, options.repo_id, constants.ENDPOINT)
+
+        def complete(revision: str) -> None:
+            staged_space.complete(space, options.repo_id, revision, wheel_url(options.repo_id, revision, model))
+
+        uploads.append(Upload("space", options.repo_id, space, complete))
+    return uploads
+
+
+def wheel_url(repo_id: str, revision: str, folder: Path) -> str:
+    """Where the wheel in the staged folder of a model will be."""
+    return f"{constants.ENDPOINT}/{repo_id}/resolve/{revision}/{next(folder.glob('*.whl')).name}"
 
 
 def publish(options: argparse.Namespace, folder: Path) -> None:
@@ -40,53 +75,29 @@ def publish(options: argparse.Namespace, folder: Path) -> None:
     checkpoint = find_checkpoint(options.checkpoint)
     evaluation = evaluations.read(options.results or evaluations.find(checkpoint), checkpoint)
     if options.recordings:
-        measured = {row["clip"] for row in evaluation["clips"]}
-        evaluation["recordings"] = training_record.merge(
-            [],
-            [{"license": one.license, "attribution": one.attribution}
-             for one in find_recordings("real", options.recordings)
-             if str(one.path.relative_to(options.recordings)) in measured],
-        )  # fmt: skip
+        evaluation["recordings"] = owners(options.recordings, {row["clip"] for row in evaluation["clips"]})
     base_model = options.base_model or evaluation.get("base_model")
     finetuned = (checkpoint / evaluations.FINETUNE).exists()
     if finetuned and (base_model is None or base_model.count("/") != 1 or Path(base_model).exists()):
         raise ValueError("this is a fine-tune: give --base-model, the Hub id of what it was made from")
-    if options.space and options.private:
-        raise ValueError(
-            "a Space is built without a token, and can't install from a private model: leave --private out"
-        )
-    address = f"{constants.ENDPOINT}/{options.repo_id}"
-    model, space = folder / "model", folder / "space"
+    uploads = plan(options, checkpoint, folder)
+    if not options.dry_run:
+        prepare(uploads, options.tag)
+
+    model = folder / "model"
     model.mkdir(parents=True)
-    package = wheel.build(model)
+    wheel.build(model)
+    stage(checkpoint, model, evaluation, options.recordings)
     description = Description.of(
         checkpoint,
         license=options.license,
         endpoint=constants.ENDPOINT,
         repo_id=options.repo_id,
-        wheel_url=f"{address}/resolve/{options.tag or 'main'}/{package.name}",
+        wheel_url=wheel_url(options.repo_id, options.tag or "main", model),
         base_model=base_model,
         pairs_id=f"{options.repo_id}-pairs" if options.pairs else None,
         space_id=options.repo_id if options.space else None,
     )
-    uploads = [Upload("model", options.repo_id, model)]
-    if description.pairs_id:
-        if not (options.pairs / "counts.json").exists():
-            raise ValueError(f"{options.pairs} holds no pairs made by `unlossy-train dataset`")
-        uploads.insert(0, Upload("dataset", description.pairs_id, options.pairs))  # before the card that names it
-    if options.space:
-        if not description.config.residual:
-            raise ValueError(f"{checkpoint} is an autoencoder, and the Space shows a restorer: leave --space out")
-        staged_space.stage(options.space, space, options.repo_id, constants.ENDPOINT)
-
-        def complete(revision: str) -> None:
-            staged_space.complete(space, options.repo_id, revision, f"{address}/resolve/{revision}/{package.name}")
-
-        uploads.append(Upload("space", options.repo_id, space, complete))
-    if not options.dry_run:
-        prepare(uploads, options.tag)
-
-    stage(checkpoint, model, evaluation, options.recordings)
     write_card(model, description, evaluation, training_record.read(str(checkpoint)))
     difference = check(checkpoint, model)
     print(f"loads without the package, and restores the example to within {difference:.1g} of it")
@@ -101,6 +112,12 @@ def publish(options: argparse.Namespace, folder: Path) -> None:
         print(f"\n{upload.repo_type} {upload.repo_id}: {len(files)} files, {total:.1f} MB, from {upload.folder}")
         print("\n".join(f"  {size:>11,}  {name}" for name, size in files.items()))
     print(f"\nnothing was uploaded{f'; the tag would be {options.tag}' if options.tag else ''}")
+
+
+def owners(recordings: Path, measured: set[str]) -> list[dict[str, str]]:
+    """Licence and attribution of the recordings that were measured, from the SOURCES.csv of their folder."""
+    found = [one for one in find_recordings("real", recordings) if str(one.path.relative_to(recordings)) in measured]
+    return training_record.merge([], [{"license": one.license, "attribution": one.attribution} for one in found])
 
 
 def build_parser() -> argparse.ArgumentParser:
