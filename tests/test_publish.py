@@ -2,22 +2,28 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
+from conftest import find_port
 from hub_server import HubServer, serve
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, constants
+from links import dead_links
 
 from unlossy import UnlossyFeatureExtractor, UnlossyModel, restore
 from unlossy_training import evaluate, publish
 from unlossy_training.discriminators import SpectralDiscriminators
+from unlossy_training.hub_files import SHIPPED
 from unlossy_training.staging import WITHOUT_THE_PACKAGE
 
 RECORD = {
@@ -49,8 +55,6 @@ def results(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def measured(checkpoint: Path, folder: Path) -> Path:
     """The JSON of an evaluation of two sounds, one of them stereo."""
-    import soundfile
-
     sounds = folder / "sounds"
     sounds.mkdir(parents=True)
     random = np.random.default_rng(0)
@@ -100,7 +104,8 @@ def test_dry_run_writes_a_folder_and_uploads_nothing(
     assert "loads without the package" in output
     for line in ("dataset me/tiny-pairs", "model me/tiny:", "space me/tiny:", "nothing was uploaded", "be v1"):
         assert line in output
-    staged = tmp_path / "staged"
+    requirements = (tmp_path / "staged" / "space" / "requirements.txt").read_text()
+    staged = tmp_path / "staged" / "model"
     names = {path.relative_to(staged).as_posix() for path in staged.rglob("*")}
     assert names >= {
         "model.safetensors", "config.json", "pipeline_unlossy.py", "discriminator.safetensors", "LICENSE",
@@ -108,6 +113,8 @@ def test_dry_run_writes_a_folder_and_uploads_nothing(
         "plots/mp3.png", "plots/mp3-worst.png",
     }  # fmt: skip
     assert json.loads((staged / "config.json").read_text())["custom_pipelines"]
+    address = f"{constants.ENDPOINT}/me/tiny/resolve/v1/{next(staged.glob('*.whl')).name}"
+    assert requirements == f"unlossy[space] @ {address}\n"
 
     card = ModelCard.load(staged / "README.md")
     summary = json.loads(results.read_text())["summary"]
@@ -119,8 +126,36 @@ def test_dry_run_writes_a_folder_and_uploads_nothing(
     assert card.data.pipeline_tag == "audio-to-audio"
     for text in ("A. Composer", "an abacus", "2.0", "plots/mp3-worst.png", 'model="me/tiny"', "spaces/me/tiny"):
         assert text in card.text
+    assert f'pip install "unlossy @ {address}"' in card.text
     assert "{{" not in card.content
     assert "{%" not in card.content
+    others = {f"{constants.ENDPOINT}/{name}" for name in ("datasets/me/tiny-pairs", "spaces/me/tiny")}
+    assert not dead_links(staged / "README.md", others)
+
+
+@pytest.mark.slow
+def test_an_autoencoder_has_a_card_of_its_own(make_lively: Callable[..., UnlossyModel], tmp_path: Path) -> None:
+    folder = tmp_path / "coder"
+    model = make_lively(residual=False, skip_connections=False)
+    model.save_pretrained(folder)
+    (folder / "training.json").write_text(json.dumps(RECORD))
+    results = measured(folder, tmp_path / "results")
+    shutil.copyfile(results, folder / "evaluation.json")  # that of its weights, which needs no --results
+    publish.main(["me/coder", "--checkpoint", str(folder), "--dry-run", str(tmp_path / "staged")])
+    staged = tmp_path / "staged" / "model"
+    card = ModelCard.load(staged / "README.md")
+    means = {row["codec"]: row["means"] for row in json.loads(results.read_text())["summary"]}
+    eight = means["lossless"]["8 bits, detail 1"]
+    assert f"| 8 bits, `detail` 1 | {eight['kbps']:.0f} | – | {eight['si_sdr']:.2f} |" in card.text
+    assert (
+        f"| mp3 64 kbps | {means['mp3']['input']['kbps']:.0f} | – | {means['mp3']['input']['si_sdr']:.2f} |"
+        in card.text
+    )
+    entries = {(entry.dataset_config, entry.metric_name): entry.metric_value for entry in card.data.eval_results or []}
+    assert entries["lossless", "SI-SDR [dB], 8 bits, detail 1"] == round(eight["si_sdr"], 3)
+    assert not dead_links(staged / "README.md", set())
+    assert (staged / "examples" / "canon.embedding.safetensors").stat().st_size > 0
+    assert "{{" not in card.content
 
 
 def test_what_does_not_fit_is_refused(
@@ -137,13 +172,16 @@ def test_what_does_not_fit_is_refused(
 
     given = ["--checkpoint", str(checkpoint), "--results"]
     refused("tiny", *given, str(results), match="no id of a repository")
-    refused("me/tiny", *given[:2], match="give --results")
+    refused("me/tiny", *given[:2], match="has no evaluation.json")
+    refused("me/tiny", "--checkpoint", "unlossy-48khz", match="only the checkpoints unlossy-44khz, unlossy-44khz-autoe")
     (tmp_path / "other.json").write_text("{}")
     refused("me/tiny", *given, str(tmp_path / "other.json"), match="no result of `unlossy-train evaluate")
     save_checkpoint(make_lively(embedding_size=16), tmp_path / "other")
     refused("me/tiny", "--checkpoint", str(tmp_path / "other"), "--results", str(results), match="other weights")
     refused("me/tiny", *given, str(results), "--pairs", str(tmp_path), match="holds no pairs")
     refused("me/tiny", *given, str(results), "--space", str(tmp_path / "other"), match="is no Space")
+    refused("me/tiny", *given, str(results), "--space", "space", "--private", match="leave --private out")
+    refused("me/tiny", "--checkpoint", "unlossy-44khz-autoencoder", "--space", "space", match="leave --space out")
     owners = RECORD | {"data": [{"license": "CC-BY-4.0", "attribution": ""}]}
     save_checkpoint(UnlossyModel.from_pretrained(checkpoint), tmp_path / "unnamed")
     (tmp_path / "unnamed" / "training.json").write_text(json.dumps(owners))
@@ -185,7 +223,8 @@ def test_all_is_published_and_loads_again(
     code, output, errors = run(hub, tmp_path, *words_for("me/tiny", checkpoint, results, *both, "--tag", "v1"))
     assert code == 0, errors[-3000:]
     assert output.count("tag v1") == 3
-    assert set(hub.store.repository("spaces", "me/tiny").files("v1")) == {"README.md", "app.py"}
+    space_files = set(hub.store.repository("spaces", "me/tiny").files("v1"))
+    assert space_files == {"README.md", "app.py", "requirements.txt", "published.json"}
     first = hub.store.repository("models", "me/tiny").resolve("v1")
     assert first in output
 
@@ -221,6 +260,65 @@ def test_all_is_published_and_loads_again(
     assert "discriminator.safetensors" not in repository.files("v2")
     np.testing.assert_allclose(loaded("v1"), wanted, atol=1e-5)
     assert np.abs(loaded("main") - wanted).max() > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_checkpoints_in_the_package_can_be_published_as_they_are(name: str, tmp_path: Path) -> None:
+    publish.main([f"me/{name}", "--checkpoint", name, "--dry-run", str(tmp_path / "staged")])
+    staged = tmp_path / "staged" / "model"
+    assert not dead_links(staged / "README.md", set())
+    assert (staged / "evaluation.json").read_text() == (SHIPPED[name] / "evaluation.json").read_text()
+
+
+DOWNLOAD = (
+    "import sys; from huggingface_hub import *; snapshot_download('me/shown', repo_type='space', local_dir=sys.argv[1])"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_space_is_built_from_what_was_published_and_restores(
+    hub: HubServer, checkpoint: Path, results: Path, tmp_path: Path
+) -> None:
+    """As Hugging Face Spaces does it, but with the libraries that are installed here: tests need no network."""
+    gradio_client = pytest.importorskip("gradio_client")
+    code, _, errors = run(hub, tmp_path, *words_for("me/shown", checkpoint, results, "--space", "space"))
+    assert code == 0, errors[-3000:]
+    space, environment = tmp_path / "space", tmp_path / "environment"
+    code, _, errors = run(hub, tmp_path / "visitor", "-c", DOWNLOAD, str(space), token=None)
+    assert code == 0, errors[-3000:]
+    revision = hub.store.repository("models", "me/shown").resolve("main")
+    assert f"/me/shown/resolve/{revision}/unlossy-" in (space / "requirements.txt").read_text()
+
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
+    python, libraries = environment / "bin" / "python", sysconfig.get_paths(vars={"base": str(environment)})["purelib"]
+    Path(libraries, "here.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    # With all that it depends on, as far as it isn't there: pip finds out, and would have no index to get it from.
+    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-index", "-r", "requirements.txt"]
+    outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=space, env=outside, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    where = [str(python), "-c", "import importlib.util as util; print(util.find_spec('unlossy').origin)"]
+    assert subprocess.run(where, cwd=space, env=outside, capture_output=True, text=True).stdout.startswith(libraries)
+
+    address = f"http://127.0.0.1:{find_port()}/"
+    settings = outside | hub.environment(None, tmp_path / "space-home") | {"GRADIO_SERVER_PORT": address[17:-1]}
+    app = subprocess.Popen([str(python), "app.py"], cwd=space, env=settings, stdout=subprocess.PIPE, text=True)
+    try:
+        assert app.stdout is not None
+        assert app.stdout.readline() == f"Unlossy is at {address}\n"
+        client = gradio_client.Client(address, verbose=False, download_files=str(tmp_path / "got"))
+        song = space / "examples" / "canon_64kbps.mp3"
+        restored = client.predict(gradio_client.handle_file(str(song)), 1.0, "flac", api_name="/restore")
+        texts = [str(part["props"].get("value")) for part in client.config["components"]]
+    finally:
+        app.send_signal(signal.SIGINT)
+        app.wait(timeout=60)
+    assert any(f"({hub.address}/me/shown#limits-and-failure-cases)" in text for text in texts)
+    wanted = np.asarray(restore(song, UnlossyModel.from_pretrained(checkpoint)).audio)
+    given = np.asarray(soundfile.read(str(restored), always_2d=True, dtype="float32")[0]).T
+    np.testing.assert_allclose(given, wanted.clip(-1, 1), atol=1e-4)
 
 
 UPLOAD = """

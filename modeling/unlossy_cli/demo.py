@@ -11,7 +11,7 @@ def run(arguments: argparse.Namespace) -> int:
     from unlossy_space import launch
 
     try:
-        launch(arguments.model, arguments.port)
+        launch(arguments.model, port=arguments.port)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("unlossy"):
             raise

@@ -22,11 +22,12 @@ _HERE = Path(__file__).parent
 EXAMPLES = next(path for path in (_HERE / "examples", _HERE.parents[1] / "space" / "examples") if path.is_dir())
 
 
-def launch(model: str | None = None, port: int | None = None) -> None:
+def launch(model: str | None = None, revision: str | None = None, port: int | None = None) -> None:
     """Serve the page, and return when that is interrupted.
 
     Args:
         model (`str`, *optional*): Hub id or folder; the checkpoint in the package by default.
+        revision (`str`, *optional*): of the model on the Hub; the newest by default.
         port (`int`, *optional*): the first free one from 7860 by default.
 
     Raises:
@@ -37,7 +38,7 @@ def launch(model: str | None = None, port: int | None = None) -> None:
         os.environ["GRADIO_TEMP_DIR"] = str(root)  # read when Gradio is imported
         from unlossy_space.page import serve
 
-        serve(root, model, port)
+        serve(root, model, revision, port)
 
 
 __all__ = ["EXAMPLES", "launch"]

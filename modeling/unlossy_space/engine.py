@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from huggingface_hub import snapshot_download
 
 from unlossy_cli.quiet import silence_transformers
 from unlossy_space.sessions import Sessions, is_stopped
@@ -23,6 +24,7 @@ try:
 except ImportError:
     spaces = None
 
+_WEIGHTS = ["config.json", "model.safetensors"]  # of a model's repository, in which there is more
 _GPU_START, _GPU_SPEED = 10, 30  # [s] to start; and how many times faster than real time at least
 
 # One queue for everybody, first come, first served; two at a time, so that a long clip lets short ones pass.
@@ -63,9 +65,9 @@ def explained(*paths: Path) -> Iterator[None]:
         raise gr.Error(message, print_exception=False) from error
 
 
-def load(name: str | None = None) -> None:
-    """Start loading the checkpoint: the one in the package, or a Hub id or folder; and after it the package's
-    autoencoder.
+def load(name: str | None = None, revision: str | None = None) -> None:
+    """Start loading the checkpoint: the one in the package, or a Hub id, at a revision, or folder; and after it the
+    package's autoencoder.
 
     On ZeroGPU it waits until that is done, because only what is loaded before the first call is moved to the GPU.
     """
@@ -75,7 +77,9 @@ def load(name: str | None = None) -> None:
         from unlossy import load_model
 
         silence_transformers()
-        return load_model(name)
+        if name is None or revision is None:
+            return load_model(name)
+        return load_model(snapshot_download(name, revision=revision, allow_patterns=_WEIGHTS))
 
     def load_autoencoder() -> "UnlossyModel":
         from unlossy import load_autoencoder

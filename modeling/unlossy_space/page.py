@@ -4,11 +4,12 @@ import importlib.metadata
 from pathlib import Path
 
 import gradio as gr
+from huggingface_hub import constants
 
 from unlossy_space import EXAMPLES, clips, coding, degrading, engine, restoring
 from unlossy_space.sessions import Sessions
 
-MODEL_CARD = "https://huggingface.co/unlossy/unlossy-44khz"
+LIMITS = "limits-and-failure-cases"  # a heading of the model's card
 _MAX_AGE = 3600  # [s] of files whose page was never closed
 _FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")  # from the reader's own machine
 
@@ -20,6 +21,10 @@ def build(sessions: Sessions, model: str | None) -> gr.Blocks:
         sessions (`Sessions`): the files of everybody.
         model (`str`, *optional*): name of the checkpoint, to be shown.
     """
+    facts = ["Apache-2.0", f"unlossy {importlib.metadata.version('unlossy')}, {model or engine.shipped_revision()}"]
+    if model and not Path(model).is_dir():  # it is on the Hub, and has a card there
+        card = f"{constants.ENDPOINT}/{model}"
+        facts = [f"[Model card]({card})", f"[what it does, and what not]({card}#{LIMITS})", *facts]
     # Gradio removes by age what it was sent or sends out, whoever forgot to close the page.
     with gr.Blocks(title="Unlossy", analytics_enabled=False, delete_cache=(_MAX_AGE // 6, _MAX_AGE)) as page:
         gr.Markdown(
@@ -35,8 +40,7 @@ def build(sessions: Sessions, model: str | None) -> gr.Blocks:
         gr.Markdown(
             f"At most {clips.MAX_SECONDS / 60:.0f} minutes and {clips.MAX_BYTES / 1e6:.0f} MB; for more there is "
             "`unlossy restore`. Files are removed when the page is closed, and sent nowhere else.  \n"
-            f"[Model card]({MODEL_CARD}) · [what it does, and what not]({MODEL_CARD}#what-it-does-and-what-not) · "
-            f"Apache-2.0 · unlossy {importlib.metadata.version('unlossy')}, {model or engine.shipped_revision()}"
+            + " · ".join(facts)
         )
 
         def close(request: gr.Request) -> None:
@@ -46,16 +50,16 @@ def build(sessions: Sessions, model: str | None) -> gr.Blocks:
     return page
 
 
-def serve(root: Path, model: str | None, port: int | None) -> None:
+def serve(root: Path, model: str | None, revision: str | None, port: int | None) -> None:
     """Serve the page until it is interrupted.
 
     Args:
         root (`Path`): Gradio's folder for temporary files.
-        model, port: see `unlossy_space.launch`.
+        model, revision, port: see `unlossy_space.launch`.
     """
     page = build(Sessions(root), model)
     if engine.is_zero_gpu():
-        engine.load(model)
+        engine.load(model, revision)
     _, url, _ = page.queue(default_concurrency_limit=4).launch(
         server_port=port,
         quiet=True,
@@ -70,5 +74,5 @@ def serve(root: Path, model: str | None, port: int | None) -> None:
     )
     print(f"Unlossy is at {url}", flush=True)
     if not engine.is_zero_gpu():
-        engine.load(model)  # now that the page is there
+        engine.load(model, revision)  # now that the page is there
     page.block_thread()

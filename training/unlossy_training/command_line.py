@@ -20,6 +20,7 @@ COMMANDS = {
     "finetune": "adapt a checkpoint to your own recordings",
     "evaluate": "measure a checkpoint on recordings or pairs",
     "picture": "draw an autoencoder's embedding, and what lies between two clips",
+    "card": "write the model card of a checkpoint, or check it",
     "publish": "put a checkpoint on the Hub, with its card, its pairs and its Space",
     "benchmark-fit": "measure the speed of training",
     "benchmark-restore": "measure the speed and memory of restoring",

@@ -43,6 +43,7 @@ from .cases import find_pairs, parse_grid
 from .clips import CLIP_SECONDS
 from .comparing import Comparison
 from .discriminators import WEIGHTS
+from .evaluations import FINETUNE
 from .fit import fit
 from .fit_config import FitConfig
 from .hub_files import find_file
@@ -50,7 +51,6 @@ from .materials import Request
 from .measuring import fingerprint
 from .metrics import LSD_FLOOR_DB, LSD_HOP_LENGTH, LSD_N_FFT
 from .model_card import compared
-from .publish import FINETUNE
 from .recordings import write_whole
 from .segments import load_pairs, load_split
 from .summary import summarise

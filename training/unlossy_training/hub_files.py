@@ -5,6 +5,24 @@ from pathlib import Path
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 
+from unlossy import SHIPPED_AUTOENCODER, SHIPPED_MODEL
+
+SHIPPED = {Path(folder).name: Path(folder) for folder in (SHIPPED_MODEL, SHIPPED_AUTOENCODER)}
+
+
+def find_checkpoint(name: str) -> Path:
+    """The folder of a checkpoint: the one that is named, or that of the checkpoint of this name in the package.
+
+    Raises:
+        ValueError: neither is there.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    if name not in SHIPPED:
+        raise ValueError(f"there is no folder {name}, and the package has only the checkpoints {', '.join(SHIPPED)}")
+    return SHIPPED[name]
+
 
 def find_file(name: str, file: str, *, repo_type: str = "model") -> Path | None:
     """A file of a folder, or of a Hub repository by id, in the local cache; `None` if it has none of that name.

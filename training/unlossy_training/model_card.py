@@ -1,27 +1,34 @@
-"""The card of a model on the Hub: the template `model_card.md`, every figure of which is filled in from files.
+"""The card of a model: a template in `cards/`, every figure of which is filled in from files.
 
-What was measured comes from the JSON of `evaluate` or `finetune`, what was spent and whose data it was from the
-checkpoint's training.json. The header is huggingface_hub's, with the results as `model-index`.
+What was measured comes from the evaluation that a checkpoint comes with (`evaluations`), what was spent and whose data
+it was from its training.json. The header is huggingface_hub's, with the results as `model-index`.
 """
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from unlossy import UnlossyConfig, load_model
 from unlossy.degradation import CODECS
+from unlossy_space import EXAMPLES
 
+from . import evaluations
 from .cases import LOSSLESS, UNKNOWN
 from .comparing import ALL
 from .dataset_card import table
-from .measuring import INPUT, METRICS
-from .staging import TEMPLATE
+from .measuring import EMBEDDED, INPUT, METRICS
 from .summary import change, deciding, markdown, worst_clips
 from .training_record import Record
 
+TEMPLATES = Path(__file__).parent / "cards"
+HUB = "https://huggingface.co"
 SHOWN = {"visqol": ("detail 1",), "si_sdr": ("detail 0", "detail 1")}  # what a reader looks for first
+RESTORER_TAGS = ("audio-restoration", "mp3", "denoising-autoencoder")
+CODER_TAGS = ("audio-compression", "autoencoder")
 HARM = -0.1  # ViSQOL or SI-SDR [dB]: a clip that loses more counts as harmed
 
 
@@ -30,19 +37,63 @@ class Description:
     """What a card says that wasn't measured.
 
     Attributes:
-        repo_id (`str`): of the model.
-        license (`str`): of the weights, as the Hub spells it.
+        name (`str`): of the model.
+        config (`UnlossyConfig`): of the network.
         parameters (`int`): of the network.
+        license (`str`): of the weights, as the Hub spells it.
+        endpoint (`str`): address of the Hub.
+        repo_id (`str`, *optional*): of the model, where it is published.
+        wheel_url (`str`): where the package is, for a model that is published.
         base_model (`str`, *optional*): Hub id of what it was fine-tuned from.
         pairs_id, space_id (`str`, *optional*): repositories that are published with it.
     """
 
-    repo_id: str
-    license: str
+    name: str
+    config: UnlossyConfig
     parameters: int
+    license: str = "apache-2.0"
+    endpoint: str = HUB
+    repo_id: str | None = None
+    wheel_url: str = ""
     base_model: str | None = None
     pairs_id: str | None = None
     space_id: str | None = None
+
+    @classmethod
+    def of(cls, checkpoint: Path, **fields: Any) -> "Description":
+        """That of a checkpoint, named after its repository, or after its folder."""
+        model = load_model(checkpoint, device="cpu")
+        name = (fields.get("repo_id") or checkpoint.resolve().name).split("/")[-1]
+        return cls(name, model.config, sum(parameter.numel() for parameter in model.parameters()), **fields)
+
+
+@dataclass(frozen=True)
+class Links:
+    """Where the links of a card lead, relative to it.
+
+    Attributes:
+        evaluation (`str`): the file of the evaluation.
+        examples (`str`): the folder of the example.
+        results (`bool`): whether that has what the model makes of it.
+        plots (`tuple[str, ...]`): names of the plots.
+        discriminator (`bool`): whether that is there.
+    """
+
+    evaluation: str
+    examples: str
+    results: bool = False
+    plots: tuple[str, ...] = ()
+    discriminator: bool = False
+
+    @classmethod
+    def staged(cls, folder: Path) -> "Links":
+        """In a folder made by [`unlossy_training.staging.stage`]."""
+        plots = tuple(sorted(path.stem for path in (folder / "plots").glob("*.png")))
+        return cls(evaluations.FILE, "examples", True, plots, (folder / "discriminator.safetensors").exists())
+
+    @property
+    def spectrograms(self) -> bool:
+        return any(name.endswith("-worst") for name in self.plots)
 
 
 def write_card(folder: Path, description: Description, evaluation: dict[str, Any], record: Record) -> None:
@@ -51,34 +102,65 @@ def write_card(folder: Path, description: Description, evaluation: dict[str, Any
     Raises:
         ValueError: a licence that asks for attribution has none.
     """
+    make_card(description, evaluation, record, Links.staged(folder)).save(folder / "README.md")
+
+
+def readable_card(path: Path, checkpoint: Path, evaluation: dict[str, Any], record: Record) -> str:
+    """The card without the Hub's header, for people who find a checkpoint in the package's repository.
+
+    Args:
+        path (`Path`): of the card, which its links are relative to.
+
+    Raises:
+        ValueError: a licence that asks for attribution has none.
+    """
+
+    def relative(target: Path) -> str:
+        return Path(os.path.relpath(target.resolve(), path.resolve().parent)).as_posix()
+
+    links = Links(relative(checkpoint / evaluations.FILE), relative(EXAMPLES))
+    return make_card(Description.of(checkpoint), evaluation, record, links).text.strip() + "\n"
+
+
+def make_card(description: Description, evaluation: dict[str, Any], record: Record, links: Links) -> ModelCard:
+    """
+    Raises:
+        ValueError: a licence that asks for attribution has none.
+    """
     refuse_unattributed(record["data"])
     summary = ordered(evaluation["summary"])
+    compresses = not description.config.residual
     data = ModelCardData(
         base_model=description.base_model,
         datasets=[description.pairs_id] if description.pairs_id else None,
-        eval_results=eval_results(summary),
+        eval_results=eval_results(summary, compresses=compresses),
         library_name="transformers",
         license=description.license,
-        model_name=description.repo_id.split("/")[-1],
+        model_name=description.name,
         pipeline_tag="audio-to-audio",
-        tags=["audio", "audio-restoration", "mp3", "denoising-autoencoder", "unlossy"],
+        tags=["audio", *(CODER_TAGS if compresses else RESTORER_TAGS), "unlossy"],
     )
-    card = ModelCard.from_template(
+    figures: dict[str, Any]
+    if compresses:
+        figures = {"rate": rate(description.config), "rates": rates(summary)}
+    else:
+        figures = {
+            "finetune": evaluation if "verdict" in evaluation else None,
+            "comparison": compared(evaluation.get("sets", [])),
+            "expectation": expectation(summary),
+            "harmed": harmed(evaluation["clips"]),
+            "lowered": lowered(summary),
+            "codecs": CODECS,
+        }
+    card: ModelCard = ModelCard.from_template(
         data,
-        template_path=str(TEMPLATE),
+        template_path=str(TEMPLATES / ("autoencoder.md" if compresses else "restorer.md")),
         description=description,
-        finetune=evaluation if "verdict" in evaluation else None,
-        comparison=compared(evaluation.get("sets", [])),
+        links=links,
         recordings=max(row["clips"] for row in summary),
-        expectation=expectation(summary),
         full_table=markdown(summary),
-        harmed=harmed(evaluation["clips"]),
-        lowered=lowered(summary),
         worst=worst_clips(summary),
         lsd=evaluation["lsd"],
-        codecs=[codec for codec in CODECS if (folder / "plots" / f"{codec}.png").exists()],
-        spectrograms=[codec for codec in CODECS if (folder / "plots" / f"{codec}-worst.png").exists()],
-        discriminator=(folder / "discriminator.safetensors").exists(),
         runs=table(
             ["stage", "steps", "minutes", "hours of audio", "hardware"],
             [
@@ -89,8 +171,9 @@ def write_card(folder: Path, description: Description, evaluation: dict[str, Any
         minutes=round(sum(run["minutes"] for run in record["runs"])),
         owners=owners(record["data"]),
         evaluated=owners(evaluation["recordings"]) if "recordings" in evaluation else None,
+        **figures,
     )
-    card.save(folder / "README.md")
+    return card
 
 
 def owners(data: Iterable[dict[str, Any]]) -> str:
@@ -122,12 +205,14 @@ def named(row: dict[str, Any]) -> str:
     return f"{row['codec']} {row['kbps']} kbps" if row["kbps"] else str(row["codec"])
 
 
-def eval_results(summary: Sequence[dict[str, Any]]) -> list[EvalResult]:
-    """Entries of `model-index`: input and restored, for each codec and bitrate."""
+def eval_results(summary: Sequence[dict[str, Any]], *, compresses: bool) -> list[EvalResult]:
+    """Entries of `model-index`: of a restorer input and restored, for each codec and bitrate; of an autoencoder what
+    originals become at each number of bits."""
+    task = "Compression of audio" if compresses else "Restoration of compressed audio"
     return [
         EvalResult(
             task_type="audio-to-audio",
-            task_name="Restoration of compressed audio",
+            task_name=task,
             dataset_type="recordings",
             dataset_name=f"{row['clips']} recordings that the model was not trained on, {named(row)}",
             dataset_config=named(row).replace(" ", "-"),
@@ -136,10 +221,48 @@ def eval_results(summary: Sequence[dict[str, Any]]) -> list[EvalResult]:
             metric_value=round(row["means"][version][metric], 3),
         )
         for row in summary
-        for metric, versions in SHOWN.items()
-        for version in (INPUT, *versions)
+        for metric, version in (_coded(row) if compresses else _restored())
         if row["means"][INPUT].get(metric) is not None
     ]
+
+
+def _restored() -> Iterator[tuple[str, str]]:
+    for metric, versions in SHOWN.items():
+        for version in (INPUT, *versions):
+            yield metric, version
+
+
+def _coded(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for metric in SHOWN:
+        for version in row["means"]:
+            if version in EMBEDDED:
+                yield metric, version
+
+
+def rate(config: UnlossyConfig) -> dict[str, Any]:
+    """What an autoencoder makes of a second of stereo."""
+    samples = 2 * config.sampling_rate
+    values = config.embedding_size * config.sampling_rate / config.hop_length
+    return {
+        "frames": round(config.sampling_rate / config.hop_length),
+        "size": config.embedding_size,
+        "envelope": config.envelope_size,
+        "samples_a_second": samples,
+        "values_a_second": round(values),
+        "ratio": round(samples / values),
+    }
+
+
+def rates(summary: Sequence[dict[str, Any]]) -> str:
+    """What an autoencoder costs and gives, beside codecs: real bitrate and figures of originals that went through."""
+    rows = []
+    for row in sorted(summary, key=lambda row: row["codec"] != LOSSLESS):
+        for version, means in row["means"].items():
+            if "kbps" in means:  # what is compressed
+                name = named(row) if version == INPUT else version.replace("detail", "`detail`")
+                cells = ["–" if means.get(metric) is None else f"{means[metric]:.2f}" for metric in SHOWN]
+                rows.append((name if name[0] != "`" else f"float, {name}", f"{means['kbps']:.0f}", *cells))
+    return table(["", "kbps", *(METRICS[metric] for metric in SHOWN)], rows)
 
 
 def expectation(summary: Sequence[dict[str, Any]]) -> str:

@@ -4,10 +4,10 @@ config.json  model.safetensors  preprocessor_config.json  *_unlossy.py    what t
 discriminator.safetensors  discriminator_optimizer.pt                     for fine-tuning, where there are any
 training.json  evaluation.json                                            what the card's figures come from
 README.md  LICENSE  plots/  examples/                                     for people
+unlossy-….whl                                                             the package, which the Space is built with
 """
 
 import importlib.metadata
-import json
 import os
 import shutil
 import subprocess
@@ -19,20 +19,27 @@ from typing import Any
 import numpy as np
 from transformers import pipeline
 
-from unlossy import UnlossyFeatureExtractor, UnlossyModel, load_model, restore
+from unlossy import (
+    UnlossyFeatureExtractor,
+    UnlossyModel,
+    decode,
+    encode,
+    load_embedding,
+    load_model,
+    restore,
+    save_embedding,
+)
 from unlossy.audio_unlossy import AudioReader
+from unlossy.embedding import SUFFIX
 from unlossy_space import EXAMPLES
 
-from . import measuring, training_record
+from . import evaluations, measuring, training_record
 from .cases import LOSSLESS, Case
 from .discriminators import WEIGHTS
 from .learning import OPTIMIZER
-from .plots import plot_all, plot_metrics, plot_spectrograms
+from .plots import plot_all, plot_metrics, plot_rates, plot_spectrograms
 from .recordings import SAMPLING_RATE
 
-# In an installed package, or at the top of the repository that this is part of.
-_PLACES = Path(__file__).parent, Path(__file__).parents[2]
-TEMPLATE = next(path for path in (place / "model_card.md" for place in _PLACES) if path.exists())
 DEGRADED, ORIGINAL = "canon_64kbps.mp3", "canon.flac"
 LARGEST_DIFFERENCE = 1e-4  # between the samples of both processes; 16 bits have steps of 3e-5
 
@@ -42,7 +49,7 @@ import sys
 
 class Blocker:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("unlossy", "unlossy_cli", "unlossy_training"):
+        if name.partition(".")[0] in ("unlossy", "unlossy_cli", "unlossy_space", "unlossy_training"):
             raise ImportError(f"{name} is hidden, as if it were not installed")
 
 sys.meta_path.insert(0, Blocker())
@@ -63,13 +70,13 @@ assert "unlossy" not in sys.modules
 """
 
 
-def stage(checkpoint: str, folder: Path, evaluation: dict[str, Any], recordings: Path | None) -> None:
-    """Write everything but the card.
+def stage(checkpoint: Path, folder: Path, evaluation: dict[str, Any], recordings: Path | None) -> None:
+    """Write everything but the wheel and the card.
 
     Args:
-        checkpoint (`str`): folder, such as the output of `fit` or `finetune`.
+        checkpoint (`Path`): folder, such as the output of `fit` or `finetune`.
         folder (`Path`): to write to; made if needed.
-        evaluation (`dict`): of this checkpoint: `summary` and `clips`, as `evaluate` writes them.
+        evaluation (`dict`): of this checkpoint, see [`unlossy_training.evaluations.read`].
         recordings (`Path`, *optional*): the folder or dataset that was evaluated on, for spectrograms of its clips.
     """
     model = load_model(checkpoint, device="cpu")
@@ -77,34 +84,50 @@ def stage(checkpoint: str, folder: Path, evaluation: dict[str, Any], recordings:
     pipe: Any = pipeline("audio-to-audio", model=model, feature_extractor=extractor)  # type: ignore[call-overload]
     pipe.save_pretrained(folder)
     for name in (WEIGHTS, OPTIMIZER, training_record.FILE):
-        if Path(checkpoint, name).exists():
-            shutil.copyfile(Path(checkpoint, name), folder / name)
-    (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=1) + "\n")
+        if (checkpoint / name).exists():
+            shutil.copyfile(checkpoint / name, folder / name)
+    evaluations.write(folder / evaluations.FILE, evaluation)
     (folder / "LICENSE").write_text(importlib.metadata.distribution("unlossy").read_text("licenses/LICENSE") or "")
-    _plot(checkpoint, folder / "plots", evaluation, recordings)
-    _give_examples(model, folder / "examples")
+    _plot(checkpoint, model, folder / "plots", evaluation, recordings)
+    (folder / "examples").mkdir()
+    (_give_restored if model.config.residual else _give_decoded)(model, folder / "examples")
 
 
-def _plot(checkpoint: str, folder: Path, evaluation: dict[str, Any], recordings: Path | None) -> None:
+def _plot(
+    checkpoint: Path, model: UnlossyModel, folder: Path, evaluation: dict[str, Any], recordings: Path | None
+) -> None:
     folder.mkdir()
     summary, rows = evaluation["summary"], evaluation["clips"]
-    if recordings is None:
+    if recordings:
+        cases = [Case(row["clip"], row["codec"], row["kbps"], recordings / row["clip"]) for row in rows]
+        with tempfile.TemporaryDirectory() as cache:
+            plot_all(folder, summary, rows, cases, measuring.prepare(str(checkpoint), Path(cache)))
+    elif model.config.residual:
         for codec in dict.fromkeys(row["codec"] for row in summary if row["codec"] != LOSSLESS):
             plot_metrics(folder / f"{codec}.png", [row for row in summary if row["codec"] == codec])
-        return
-    cases = [Case(row["clip"], row["codec"], row["kbps"], recordings / row["clip"]) for row in rows]
-    with tempfile.TemporaryDirectory() as cache:
-        plot_all(folder, summary, rows, cases, measuring.prepare(checkpoint, Path(cache)))
+    else:
+        plot_rates(folder / "rates.png", summary)
 
 
-def _give_examples(model: UnlossyModel, folder: Path) -> None:
-    folder.mkdir()
+def _give_restored(model: UnlossyModel, folder: Path) -> None:
     for name in (DEGRADED, ORIGINAL):
         shutil.copyfile(EXAMPLES / name, folder / name)
     restored = folder / f"{Path(DEGRADED).stem}.restored.flac"
     restore(folder / DEGRADED, model, output=restored)
-    titles = {"input": folder / DEGRADED, "restored": restored, "original": folder / ORIGINAL}
-    plot_spectrograms(folder / "canon.png", DEGRADED, {title: _read(path) for title, path in titles.items()})
+    _draw(folder, DEGRADED, {"input": folder / DEGRADED, "restored": restored, "original": folder / ORIGINAL})
+
+
+def _give_decoded(model: UnlossyModel, folder: Path) -> None:
+    shutil.copyfile(EXAMPLES / ORIGINAL, folder / ORIGINAL)
+    stem = Path(ORIGINAL).stem
+    save_embedding(encode(folder / ORIGINAL, model), folder / f"{stem}{SUFFIX}")
+    decoded = folder / f"{stem}.decoded.flac"
+    decode(load_embedding(folder / f"{stem}{SUFFIX}"), model, output=decoded)
+    _draw(folder, ORIGINAL, {"original": folder / ORIGINAL, "decoded": decoded})
+
+
+def _draw(folder: Path, title: str, files: dict[str, Path]) -> None:
+    plot_spectrograms(folder / "canon.png", title, {name: _read(path) for name, path in files.items()})
 
 
 def _read(path: Path) -> np.ndarray:
@@ -112,7 +135,7 @@ def _read(path: Path) -> np.ndarray:
         return np.concatenate(list(reader.blocks(SAMPLING_RATE)), axis=1)
 
 
-def check(checkpoint: str, folder: Path) -> float:
+def check(checkpoint: Path, folder: Path) -> float:
     """Load a staged folder by the code in it, in a process that can't import the package, and restore the example.
 
     Returns:
@@ -121,7 +144,7 @@ def check(checkpoint: str, folder: Path) -> float:
     Raises:
         ValueError: it can't be loaded, or the results differ.
     """
-    song = folder / "examples" / DEGRADED
+    song = EXAMPLES / DEGRADED
     wanted = np.asarray(restore(song, load_model(checkpoint, device="cpu")).audio)
     with tempfile.TemporaryDirectory() as temporary:
         result = Path(temporary, "result.npy")

@@ -1,6 +1,6 @@
 """Folders to the Hub: one commit for each repository, so that nobody ever loads half of one, and a tag for it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from huggingface_hub.errors import (
     LocalTokenNotFoundError,
     RepositoryNotFoundError,
 )
-from huggingface_hub.utils import filter_repo_objects
 
 from .hub_files import find_file
 
@@ -21,24 +20,24 @@ from .hub_files import find_file
 MARKS = {"model": ("config.json", '"unlossy"'), "dataset": ("README.md", "unlossy"), "space": ("README.md", "unlossy")}
 
 
-# What trying a Space leaves in its folder.
-LEFTOVERS = {"space": ["*__pycache__*", "*.restored.*"]}
-
-
 @dataclass(frozen=True)
 class Upload:
-    """A folder and the repository that it goes to; `repo_type` is "model", "dataset" or "space"."""
+    """A folder and the repository that it goes to.
+
+    Attributes:
+        repo_type (`str`): "model", "dataset" or "space".
+        complete (`Callable[[str], None]`, *optional*): writes what names the revision of the model before it.
+    """
 
     repo_type: str
     repo_id: str
     folder: Path
+    complete: Callable[[str], None] | None = None
 
     def sizes(self) -> dict[str, int]:
         """Names and sizes [bytes] of the files to upload."""
         files = sorted(path for path in self.folder.rglob("*") if path.is_file())
-        names = [path.relative_to(self.folder).as_posix() for path in files]
-        kept = filter_repo_objects(names, ignore_patterns=LEFTOVERS.get(self.repo_type))
-        return {name: (self.folder / name).stat().st_size for name in kept}
+        return {path.relative_to(self.folder).as_posix(): path.stat().st_size for path in files}
 
 
 def prepare(uploads: Sequence[Upload], tag: str | None) -> None:
@@ -88,7 +87,10 @@ def upload_all(uploads: Sequence[Upload], tag: str | None, *, private: bool = Fa
     """
     api = HfApi()
     done: list[str] = []
+    revision = ""  # of the model, once it is there
     for upload in uploads:
+        if upload.complete:
+            upload.complete(revision)
         where: dict[str, Any] = {"repo_id": upload.repo_id, "repo_type": upload.repo_type}
         try:
             space_sdk = "gradio" if upload.repo_type == "space" else None
@@ -96,7 +98,7 @@ def upload_all(uploads: Sequence[Upload], tag: str | None, *, private: bool = Fa
             # What the folder doesn't have any more goes with the same commit.
             commit = api.upload_folder(
                 **where, folder_path=upload.folder, commit_message=f"Publish {tag or 'with unlossy-train'}",
-                delete_patterns="*", ignore_patterns=LEFTOVERS.get(upload.repo_type),
+                delete_patterns="*",
             )  # fmt: skip
             if tag:
                 api.create_tag(**where, tag=tag, revision=commit.oid)
@@ -104,6 +106,8 @@ def upload_all(uploads: Sequence[Upload], tag: str | None, *, private: bool = Fa
             finished = f"; done before it: {', '.join(done)}" if done else ""
             name = f"the {upload.repo_type} {upload.repo_id}"
             raise ValueError(f"the Hub refuses {name}: {reason(error)}{finished}") from error
+        if upload.repo_type == "model":
+            revision = tag or commit.oid
         done.append(f"{url} at revision {commit.oid}" + (f", tag {tag}" if tag else ""))
     return done
 

@@ -1,0 +1,74 @@
+"""The evaluation that a checkpoint comes with: evaluation.json beside its weights, from which its card is made."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from unlossy import load_model
+
+from .measuring import fingerprint
+
+FILE = "evaluation.json"
+FINETUNE = "finetune.json"  # what `finetune` leaves beside its checkpoint
+DECIMALS = 4  # of a figure: more than a card shows, and than a second measurement would repeat
+_LOCAL = ("model", "folders")  # a path on the machine that measured, and means that the clips' figures give again
+
+
+def find(checkpoint: Path) -> list[Path]:
+    """The evaluation beside a checkpoint's weights.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = [checkpoint / name for name in (FILE, FINETUNE) if (checkpoint / name).is_file()]
+    if not found:
+        raise ValueError(
+            f"{checkpoint} has no {FILE}, which its card is made from: give --results, the JSON of `unlossy-train "
+            "evaluate --output`"
+        )
+    return found[:1]
+
+
+def read(files: Iterable[Path], checkpoint: Path) -> dict[str, Any]:
+    """One evaluation from one or several files of `evaluate` or `finetune`; a later file's rows replace an earlier's.
+
+    Raises:
+        ValueError: a file isn't an evaluation, or is one of other weights than the checkpoint's.
+    """
+    wanted = fingerprint(load_model(checkpoint, device="cpu"))
+    merged: dict[str, Any] = {}
+    for file in files:
+        try:
+            found = json.loads(file.read_text())
+            measured, summary, clips = found["fingerprint"], found["summary"], found["clips"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{file} is no result of `unlossy-train evaluate --output`: {error!r}") from error
+        if measured != wanted:
+            raise ValueError(f"{file} was measured with other weights than those of {checkpoint}: evaluate these")
+        if merged:
+            conditions = {(row["codec"], row["kbps"]) for row in summary}
+            for name, rows in (("summary", summary), ("clips", clips)):
+                kept = [row for row in merged[name] if (row["codec"], row["kbps"]) not in conditions]
+                found[name] = kept + rows
+        merged |= found
+    return {name: _rounded(value) for name, value in merged.items() if name not in _LOCAL}
+
+
+def write(path: Path, evaluation: dict[str, Any]) -> None:
+    """Write JSON of which each row is a line, so that it is small and a change of a row is seen as one."""
+    parts = []
+    for name, value in evaluation.items():
+        text = json.dumps(value, ensure_ascii=False)
+        if isinstance(value, list) and value:
+            text = "[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in value) + "\n]"
+        parts.append(f"{json.dumps(name)}: {text}")
+    path.write_text("{\n" + ",\n".join(parts) + "\n}\n")
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
+    return round(value, DECIMALS) if isinstance(value, float) else value
