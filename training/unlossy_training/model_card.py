@@ -21,7 +21,8 @@ from .staging import TEMPLATE
 from .summary import change, deciding, markdown, worst_clips
 from .training_record import Record
 
-SHOWN = {"visqol": ("detail 1",), "si_sdr": ("detail 0", "detail 1")}  # what a reader looks for first
+# What a reader looks for first.
+SHOWN = {"visqol": ("detail 1",), "zimtohrli": ("detail 1",), "si_sdr": ("detail 0", "detail 1")}
 HARM = -0.1  # ViSQOL or SI-SDR [dB]: a clip that loses more counts as harmed
 
 
