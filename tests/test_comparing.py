@@ -56,7 +56,7 @@ def test_tables() -> None:
     assert [one["codec"] for one in whole["after"]] == ["mp3", "opus", "lossless", ALL]
     assert [one["codec"] for one in own.as_json(by_codec=False)["after"]] == [ALL]
     table = compared([whole])
-    assert "| own recordings | opus 32 kbps | 1 | 3.00 → 2.90 (-0.10) | 20.00 → 20.10 (+0.10) |" in table
+    assert "| own recordings | opus 32 kbps | 1 | 3.00 → 2.90 (-0.10) | – | 20.00 → 20.10 (+0.10) |" in table
     assert "| own recordings | all codecs | 2 | 3.00 → 3.10 (+0.10) |" in table
     assert lowered(whole["after"][:3]) == ["opus 32 kbps: ViSQOL -0.10 at `detail 1`"]
     assert harmed(rows((-0.09, 0), (0, 0))) == {"count": 0, "of": 3, "by": 0.1, "metric": "ViSQOL"}

@@ -14,8 +14,9 @@ from unlossy import UnlossyModel
 from unlossy.degradation import encode
 from unlossy_training import evaluate, measuring
 from unlossy_training.cases import Case, find_pairs, find_recordings, parse_grid
-from unlossy_training.measuring import Setup, measure, prepare, recall
-from unlossy_training.summary import markdown, summarise, worst_clips
+from unlossy_training.measuring import Setup, compare, measure, prepare, recall
+from unlossy_training.metrics import low_pass
+from unlossy_training.summary import by_folder, markdown, summarise, worst_clips
 
 RATE = 44_100
 
@@ -60,7 +61,7 @@ def test_rows_compare_input_restored_and_baselines(songs: Path, make_setup: Call
     assert 9_000 < figures["input"].pop("cutoff_hz") < 12_000
     assert figures["input"].pop("kbps") == pytest.approx(64, rel=0.1)
     assert {values.pop("pre_echo") for values in figures.values()} == {None}  # a chord has no attacks
-    assert {len(values) for values in figures.values()} == {6}
+    assert {len(values) for values in figures.values()} == {8}
     assert np.isfinite([list(values.values()) for values in figures.values()]).all()
     # The model's heads are random: that it does harm must show.
     assert figures["detail 1"]["si_sdr"] < figures["detail 0"]["si_sdr"] < figures["input"]["si_sdr"] < 60
@@ -69,15 +70,56 @@ def test_rows_compare_input_restored_and_baselines(songs: Path, make_setup: Call
         figures["input"]["si_sdr_below_cutoff"], abs=0.1
     )
     assert figures["oracle noise"]["lsd"] < figures["input"]["lsd"] - 3
+    assert figures["input"]["treble_level"] < -20 < -6 < figures["oracle noise"]["treble_level"] < 6
+    assert figures["oracle noise"]["zimtohrli"] > figures["input"]["zimtohrli"]
 
 
 def test_untouched_originals_are_perfect_input(songs: Path, make_setup: Callable[..., Setup]) -> None:
     (case,) = find_recordings(songs, [("lossless", 0)])
     figures = measure(case, make_setup())["figures"]["input"]
     assert figures == {
-        "si_sdr": 100, "si_sdr_below_cutoff": 100, "lsd": 0, "sdr_mid": 100, "sdr_side": 100, "width_error": 0,
-        "pre_echo": None, "cutoff_hz": None,
+        "zimtohrli": 5, "si_sdr": 100, "si_sdr_below_cutoff": 100, "treble_level": None, "lsd": 0, "sdr_mid": 100,
+        "sdr_side": 100, "width_error": 0, "pre_echo": None, "cutoff_hz": None,
     }  # fmt: skip
+
+
+def test_nothing_above_the_edge_counts(songs: Path) -> None:
+    clean, degraded, _ = Case("chord", "mp3", 64, songs / "disc" / "chord.flac").audio()
+    hiss = np.random.default_rng(1).normal(0, 0.1, clean.shape).astype(np.float32)
+    hiss -= low_pass(hiss, 16_000)
+
+    def figures(clean: np.ndarray, degraded: np.ndarray, edge_hz: float | None) -> dict[str, float]:
+        known = compare(clean, degraded, 11_000, edge_hz, with_visqol=False)
+        return {name: value for name, value in known.items() if value is not None}
+
+    wanted = figures(clean, degraded, 16_000)
+    assert "treble_level" in wanted
+    for reference, audio in ((clean + hiss, degraded), (clean, degraded + hiss)):
+        assert figures(reference, audio, 16_000) == pytest.approx(wanted, rel=1e-3)
+        assert figures(reference, audio, None)["si_sdr"] < wanted["si_sdr"] - 3
+
+
+def test_a_table_of_sources_gives_the_edge(
+    songs: Path, make_setup: Callable[..., Setup], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_clip(songs / "whole.wav")
+    (songs / "SOURCES-music.csv").write_text(
+        "file,license,edge_hz\ndisc/chord.flac,CC0-1.0,15900\nwhole.wav,CC0-1.0,\n"
+    )
+    chord, whole = find_recordings(songs, [("mp3", 64)])
+    assert (chord.edge_hz, whole.edge_hz) == (15_900, None)
+    row = measure(chord, make_setup())
+    assert row["edge_hz"] == 15_900
+    clean, degraded, _ = chord.audio()
+    cutoff_hz = row["figures"]["input"]["cutoff_hz"]
+    expected = compare(clean, degraded, cutoff_hz, 15_900, with_visqol=False)
+    assert {name: row["figures"]["input"][name] for name in expected} == expected
+    assert expected["lsd"] != compare(clean, degraded, cutoff_hz, with_visqol=False)["lsd"]
+    assert recall(Case("chord", "mp3", 64, chord.path), make_setup()) is None  # with another edge, or none
+    (songs / "SOURCES-music.csv").write_text("file,license,edge_hz\ndisc/chord.flac,CC0-1.0,19 kHz\n")
+    with pytest.raises(SystemExit):
+        evaluate.main([str(songs), "--no-visqol", "--cache", str(songs / "cache")])
+    assert "the edge_hz of" in capsys.readouterr().err
 
 
 def test_other_rates_are_resampled(songs: Path) -> None:
@@ -188,6 +230,7 @@ def test_the_command_writes_everything_and_counts_what_it_left_out(
     assert "| mp3 | 64 (6" in captured.out
     assert "- lossless: disc/chord.flac (-" in captured.out
     assert "Left out: 2 of 4." in captured.out
+    assert "ViSQOL's similarity is also part of what models are trained for; Zimtohrli is not." in captured.out
     assert captured.err.count("left out: broken.flac") == 2
     results = json.loads((tmp_path / "results.json").read_text())
     assert len(results["clips"]) == len(results["left_out"]) == 2
@@ -232,6 +275,7 @@ def test_an_autoencoder_is_measured_beside_codecs_and_the_linear_one(
         (["songs", "--grid", "mp3:50"], "mp3 has no bitrate of 50"),
         (["songs", "--model", "empty"], "no Unlossy model found"),
         (["songs", "--output", "nowhere/results.json"], "there is no folder nowhere"),
+        (["songs", "--by-folder", "music"], "no clips in a sub-folder music of songs"),
     ],
 )
 def test_mistakes_end_at_once(
@@ -267,3 +311,14 @@ def test_means_table_and_worst_clips() -> None:
     assert lines[4] == "| | | | detail 1 | 13.00 (+3.00) | 3.00 (+0.00) |"
     assert lines[7] == "| | | | detail 1 | 50.00 (-50.00) | – |"
     assert worst_clips(summary).splitlines()[-1] == "- lossless: a.wav (-50.00)"
+
+
+def test_one_folder_and_the_rest() -> None:
+    figures = {"input": {"si_sdr": 1.0, "sdr_side": None}, "detail 1": {"si_sdr": 2.0, "sdr_side": None}}
+    clips = ("music/a.wav", "music/b.wav", "real/a.wav", "singing/a.wav", "speech/a.wav")
+    rows = [{"clip": clip, "codec": "mp3", "kbps": 64, "figures": figures} for clip in clips]
+    assert list(by_folder(rows)) == ["music", "real", "singing", "speech"]
+    assert {name: summary[0]["clips"] for name, summary in by_folder(rows, "music").items()} == {
+        "music": 2,
+        "the rest": 3,
+    }

@@ -10,8 +10,10 @@ from unlossy_training.metrics import (
     pre_echo,
     si_sdr,
     stereo_width,
+    treble_level,
     visqol,
     width_error,
+    zimtohrli,
 )
 
 RATE = 44_100
@@ -99,6 +101,50 @@ def test_visqol_prefers_the_original() -> None:
     reference = noise(seconds=1.5)
     assert visqol(reference, reference) > 4.5
     assert visqol(reference, reference + noise(1, seconds=1.5)) < 4
+
+
+def test_zimtohrli_prefers_the_original() -> None:
+    reference = noise()
+    assert zimtohrli(reference, reference) == 5
+    little, much = (zimtohrli(reference, reference + share * noise(1)) for share in (0.3, 3))
+    assert 1 <= much < little < 5
+    assert zimtohrli(reference[:1], reference[:1]) == 5
+    with pytest.raises(ValueError, match=r"takes 0\.1 s or more, not 0\.099 s"):
+        zimtohrli(reference[:, :4365], reference[:, :4365])
+
+
+def louder_above(hz: float, by_db: float) -> np.ndarray:
+    """The noise with its treble above a frequency louder."""
+    low = low_pass(noise(), hz)
+    return low + 10 ** (by_db / 20) * (noise() - low)
+
+
+@pytest.mark.parametrize("error_db", [6.0, -9.4, 0.0])
+def test_an_error_of_the_treble_level_is_measured_with_its_sign(error_db: float) -> None:
+    assert treble_level(noise(), louder_above(6000, error_db), 6000) == pytest.approx(error_db, abs=0.1)
+    # Another waveform of the same level is no error.
+    other = low_pass(noise(), 6000) + 10 ** (error_db / 20) * (noise(1) - low_pass(noise(1), 6000))
+    assert treble_level(noise(), other, 6000) == pytest.approx(error_db, abs=0.3)
+
+
+def test_the_treble_level_is_a_mean_over_thirds_of_octaves() -> None:
+    assert treble_level(noise(), louder_above(9000, 6), 4500) == pytest.approx(3, abs=0.1)  # three bands of six
+
+
+def test_the_treble_level_counts_from_the_cutoff_to_the_edge() -> None:
+    assert treble_level(noise(), louder_above(18_000, 20), 6000) == pytest.approx(0, abs=0.1)
+    assert treble_level(noise(), louder_above(12_000, 20), 6000, edge_hz=11_900) == pytest.approx(0, abs=0.1)
+    assert treble_level(noise(), low_pass(noise(), 6000), 8000) == pytest.approx(-70, abs=5)
+    assert treble_level(noise(), noise(), None) is None
+    assert treble_level(noise(), noise(), 17_000) is None
+    assert treble_level(noise(), noise(), 15_000, edge_hz=15_500) is None
+
+
+def test_treble_that_the_original_has_not_got_is_too_loud() -> None:
+    dull = low_pass(noise(), 6000)
+    assert treble_level(dull, dull, 6000) == 0
+    assert treble_level(dull, dull + 1e-5 * noise(1), 6000) == pytest.approx(0, abs=0.1)  # which nobody hears
+    assert (treble_level(dull, noise(), 6000) or 0) > 30
 
 
 def test_width_is_the_side_over_the_mid() -> None:

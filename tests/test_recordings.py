@@ -74,6 +74,9 @@ def test_descriptions_come_from_the_nearest_table(tmp_path: Path) -> None:
     anna, bert = find_recordings("singing", tmp_path / "vocals", "MIT", 2.0)
     assert (anna.license, anna.genre, anna.attribution, anna.group) == ("CC0-1.0", "opera", "Anna", "anna")
     assert (bert.license, bert.origin, bert.weight) == ("MIT", "vocals/bert_00.flac", 2.0)
+    (tmp_path / "SOURCES-more.csv").write_text("file,license\nvocals/bert_00.flac,CC-BY-4.0\n")
+    both = find_recordings("singing", tmp_path / "vocals", "MIT")
+    assert [one.license for one in both] == ["CC0-1.0", "CC-BY-4.0"]
     (tmp_path / "SOURCES.csv").write_text("name,license\n")
     with pytest.raises(ValueError, match=r"SOURCES\.csv has no column file"):
         find_recordings("singing", tmp_path / "vocals")

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import soxr
 from unlossy.degradation import CODECS, MP3_BITRATES, check_bitrate, decode, encode
 
 from .metrics import SAMPLING_RATE
+from .sources_table import read_sources
 
 if TYPE_CHECKING:
     import datasets
@@ -39,6 +41,8 @@ class Case:
         path (`Path`): the recording, or the folder or Hub id of the dataset.
         row (`int`, *optional*): in a split of the dataset.
         split (`str`): which.
+        edge_hz (`float`, *optional*): nothing above it counts [Hz]: an earlier codec had already taken that from the
+            recording.
     """
 
     clip: str
@@ -47,6 +51,7 @@ class Case:
     path: Path
     row: int | None = None
     split: str = "validation"
+    edge_hz: float | None = None
 
     def files(self) -> tuple[bytes, bytes | None]:
         """The clean file, and the degraded one if it is already there.
@@ -135,15 +140,32 @@ def is_dataset(folder: Path) -> bool:
 
 
 def find_recordings(folder: Path, grid: Sequence[Condition]) -> list[Case]:
-    """Every FLAC and WAV file of a folder and its sub-folders at every point of the grid.
+    """Every FLAC and WAV file of a folder and its sub-folders at every point of the grid, with the `edge_hz` that a
+    table of sources has, see `sources_table`.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or an edge is no frequency.
     """
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not files:
         raise ValueError(f"{folder} has no {' or '.join(SUFFIXES)} files")
-    return [Case(str(path.relative_to(folder)), codec, kbps, path) for codec, kbps in grid for path in files]
+    described = read_sources(files)
+    edges = {path: _edge_hz(path, described.get(path.resolve(), {}).get("edge_hz")) for path in files}
+    return [
+        Case(str(path.relative_to(folder)), codec, kbps, path, edge_hz=edges[path])
+        for codec, kbps in grid
+        for path in files
+    ]
+
+
+def _edge_hz(path: Path, text: str | None) -> float | None:
+    if not text:
+        return None
+    if not re.fullmatch(r"[1-9]\d*(\.\d+)?", text):
+        raise ValueError(
+            f"the table of sources says that the edge_hz of {path} is {text!r}, which is no frequency [Hz]"
+        )
+    return float(text)
 
 
 def find_pairs(name: Path, split: str = "validation") -> list[Case]:

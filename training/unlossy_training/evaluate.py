@@ -5,10 +5,15 @@ autoencoder, beside codecs at its bitrates.
     unlossy-train evaluate FOLDER --model CHECKPOINT --grid mp3:24,32,48,64,96,192 opus:32,64 lossless \
         --baselines --output results.json --plots plots/
     unlossy-train evaluate PAIRS                        # the validation split of a dataset, as it is
+    unlossy-train evaluate FOLDER --by-folder           # also means for each sub-folder
+    unlossy-train evaluate FOLDER --by-folder music     # also means for FOLDER/music, and for the rest
     unlossy-train evaluate FOLDER --model AUTOENCODER --linear CLIPS --by-folder
 
 Every recording is encoded by the real encoder, decoded, restored at `detail` 0 and 1, and compared with itself. Figures
 are kept for each clip: what was measured once is not measured again, and a new checkpoint costs only its own share.
+
+Recordings that have been through a codec before are no originals above the edge that it left. Where SOURCES.csv (or a
+table SOURCES-….csv), in their folder or above, has that edge in a column `edge_hz`, nothing above it counts.
 """
 
 import argparse
@@ -30,7 +35,7 @@ from unlossy_cli.memory import keep_freed_memory
 from .cases import LOSSLESS, Case, find_pairs, find_recordings, is_dataset, parse_grid
 from .measuring import Setup, measure, prepare, recall
 from .metrics import LSD_FLOOR_DB, LSD_HOP_LENGTH, LSD_N_FFT
-from .summary import by_folder, markdown, summarise, worst_clips
+from .summary import RATINGS, by_folder, folder_of, markdown, summarise, worst_clips
 
 DEFAULT_GRID = ("mp3:48,64", LOSSLESS)
 # An autoencoder of 11:1 makes 32 kbps at 4 bits a value, 63 at 8 and 254 in float, before packing.
@@ -96,7 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--linear", type=Path, metavar="CLIPS",
         help="of an autoencoder: also the linear one of the same size, fitted to this folder of training clips",
     )  # fmt: skip
-    parser.add_argument("--by-folder", action="store_true", help="also means for each sub-folder, such as a genre's")
+    parser.add_argument(
+        "--by-folder", nargs="?", const="", metavar="NAME",
+        help="also means for each sub-folder, such as a genre's; or for the one of this name and for the rest",
+    )  # fmt: skip
     parser.add_argument("--no-visqol", action="store_true", help="leave out the slowest metric")
     parser.add_argument("--output", type=Path, help="JSON file for the means and every clip's figures")
     parser.add_argument("--plots", type=Path, help="folder for figures against bitrate and spectrograms (PNG)")
@@ -107,10 +115,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
     options = parser.parse_args(arguments)
     # What would only be missed after hours.
-    for option, module in {"--plots": "matplotlib", "without --no-visqol": "visqol"}.items():
-        wanted = options.plots if option == "--plots" else not options.no_visqol
+    for module, wanted in {"matplotlib": options.plots, "visqol": not options.no_visqol, "zimtohrli": True}.items():
         if wanted and importlib.util.find_spec(module) is None:
-            parser.error(f"{option} needs {module}: pip install 'unlossy[eval]'")
+            parser.error(f"there is no {module}, which this needs: pip install 'unlossy[eval]'")
     if options.output and not options.output.parent.is_dir():
         parser.error(f"there is no folder {options.output.parent}")
     try:
@@ -125,6 +132,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             grid = options.grid or (AUTOENCODER_GRID if setup.compresses else DEFAULT_GRID)
             cases = find_recordings(options.folder, parse_grid(grid))
+        if options.by_folder and options.by_folder not in {folder_of(case.clip) for case in cases}:
+            parser.error(f"there are no clips in a sub-folder {options.by_folder} of {options.folder}")
         if options.plots:
             options.plots.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
@@ -136,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not rows:
         parser.exit(1, f"none of {len(cases)} could be measured\n")
     summary = summarise(rows)
-    folders = by_folder(rows) if options.by_folder else {}
+    folders = {} if options.by_folder is None else by_folder(rows, options.by_folder)
     if options.output:
         lsd = {"n_fft": LSD_N_FFT, "hop_length": LSD_HOP_LENGTH, "floor_db": LSD_FLOOR_DB}
         results = {"model": options.model, "fingerprint": setup.fingerprint, "lsd": lsd, "summary": summary}
@@ -145,6 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(markdown(summary))
     for folder, own in folders.items():
         print(f"\n{folder}\n\n{markdown(own)}")
+    print(f"\n{RATINGS}")
     print(f"\nLSD: Hann window of {LSD_N_FFT}, hop of {LSD_HOP_LENGTH} samples, floor of {LSD_FLOOR_DB:g} dB.")
     print(f"\n{worst_clips(summary)}")
     if left_out:

@@ -290,6 +290,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if not options.max_minutes > 0:
         parser.error(f"--max-minutes must be above 0, got {options.max_minutes:g}")
+    if importlib.util.find_spec("zimtohrli") is None:
+        parser.error("there is no zimtohrli, which the table at the end needs: pip install 'unlossy[train,eval]'")
     if options.like and not options.like.is_dir():
         parser.error(f"there is no folder {options.like}")
     disable_progress_bar()

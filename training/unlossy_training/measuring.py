@@ -31,8 +31,10 @@ from .metrics import (
     mid_side_sdr,
     pre_echo,
     si_sdr,
+    treble_level,
     visqol,
     width_error,
+    zimtohrli,
 )
 
 INPUT = "input"
@@ -48,8 +50,10 @@ LINEAR = {"linear": 32, "linear, 8 bits": 8, "linear, 4 bits": 4}  # bits a valu
 CLIPS_FITTED = 1000  # at most, for the linear autoencoder
 METRICS = {  # and how they are headed in tables and plots
     "visqol": "ViSQOL",
+    "zimtohrli": "Zimtohrli",
     "si_sdr": "SI-SDR [dB]",
     "si_sdr_below_cutoff": "SI-SDR below the cutoff [dB]",
+    "treble_level": "treble level, error [dB]",
     "lsd": "LSD [dB]",
     "sdr_mid": "SDR of the mid [dB]",
     "sdr_side": "SDR of the side [dB]",
@@ -140,7 +144,7 @@ def code_version() -> str:
     files = sorted(Path(unlossy.__file__).parent.glob("*.py"))
     files += [here / name for name in ("baselines.py", "cases.py", "measuring.py", "metrics.py")]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files))
-    for library in ("av", "soundfile", "soxr", "torch"):
+    for library in ("av", "soundfile", "soxr", "torch", "zimtohrli"):
         digest.update(importlib.metadata.version(library).encode())
     return digest.hexdigest()
 
@@ -161,9 +165,9 @@ def measure(case: Case, setup: Setup) -> dict[str, Any]:
     """Measure what the cache doesn't know of a clip.
 
     Returns:
-        `dict` with `clip`, `codec`, `kbps`, and `figures`: for each of `setup.versions` a value for each of `METRICS`,
-            `None` where it isn't defined. The input's also have `cutoff_hz`, `None` for a full band, and what is
-            compressed has `kbps`, its real bitrate.
+        `dict` with `clip`, `codec`, `kbps`, `edge_hz`, and `figures`: for each of `setup.versions` a value for each of
+            `METRICS`, `None` where it isn't defined. The input's also have `cutoff_hz`, `None` for a full band, and
+            what is compressed has `kbps`, its real bitrate.
 
     Raises:
         ValueError: the clip can't be read or measured.
@@ -178,20 +182,35 @@ def measure(case: Case, setup: Setup) -> dict[str, Any]:
     maker = _Maker(clean, degraded, cutoff_hz, setup)
     for version in (version for version, known in figures.items() if known is None):
         audio, own_kbps = (degraded, kbps) if version == INPUT else maker.make(version)
-        values = compare(clean, audio, cutoff_hz, with_visqol=setup.visqol)
+        values = compare(clean, audio, cutoff_hz, case.edge_hz, with_visqol=setup.visqol)
         values |= {"cutoff_hz": cutoff_hz} if version == INPUT else {}
         figures[version] = values | ({"kbps": own_kbps} if own_kbps is not None else {})
         _write(entries[version], {"clip": case.clip, "version": version, "figures": figures[version]})
     return _row(case, figures)
 
 
-def compare(clean: np.ndarray, audio: np.ndarray, cutoff_hz: float | None, *, with_visqol: bool = True) -> Figures:
-    """The `METRICS` of audio of shape `(channels, samples)` at 44.1 kHz; `cutoff_hz` is the input's [Hz]."""
+def compare(
+    clean: np.ndarray,
+    audio: np.ndarray,
+    cutoff_hz: float | None,
+    edge_hz: float | None = None,
+    *,
+    with_visqol: bool = True,
+) -> Figures:
+    """The `METRICS` of audio of shape `(channels, samples)` at 44.1 kHz.
+
+    Args:
+        cutoff_hz (`float` or `None`): the input's [Hz].
+        edge_hz (`float`, *optional*): what lies above it, on either side, counts in no figure [Hz].
+    """
+    clean, audio = low_pass(clean, edge_hz), low_pass(audio, edge_hz)
     mid, side = mid_side_sdr(clean, audio)
     return {
         **({"visqol": visqol(clean, audio)} if with_visqol else {}),
+        "zimtohrli": zimtohrli(clean, audio),
         "si_sdr": si_sdr(clean, audio),
         "si_sdr_below_cutoff": si_sdr(low_pass(clean, cutoff_hz), low_pass(audio, cutoff_hz)),
+        "treble_level": treble_level(clean, audio, cutoff_hz, edge_hz),
         "lsd": log_spectral_distance(clean, audio),
         "sdr_mid": mid,
         "sdr_side": side,
@@ -244,7 +263,7 @@ class _Maker:
 
 
 def _row(case: Case, figures: dict[str, Any]) -> dict[str, Any]:
-    return {"clip": case.clip, "codec": case.codec, "kbps": case.kbps, "figures": figures}
+    return {"clip": case.clip, "codec": case.codec, "kbps": case.kbps, "edge_hz": case.edge_hz, "figures": figures}
 
 
 def _entry(digest: str, case: Case, version: str, setup: Setup) -> Path:
@@ -252,7 +271,7 @@ def _entry(digest: str, case: Case, version: str, setup: Setup) -> Path:
     model = setup.fingerprint if version in EMBEDDED else ""
     if version in LINEAR and setup.linear:
         model = setup.linear.name
-    key = json.dumps([digest, case.codec, case.kbps, version, model, setup.code])
+    key = json.dumps([digest, case.codec, case.kbps, case.edge_hz, version, model, setup.code])
     return setup.cache / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
 
 

@@ -6,13 +6,15 @@ import numpy as np
 import soxr
 
 SAMPLING_RATE = 44_100  # [Hz]
-_VISQOL_RATE = 48_000  # [Hz]
+_RATING_RATE = 48_000  # [Hz] that ViSQOL and Zimtohrli are made for
 _FRAMES_AT_ONCE = 1024  # spectra of a long clip as float64 would take gigabytes
 LSD_N_FFT, LSD_HOP_LENGTH = 2048, 512  # [samples]
 LSD_FLOOR_DB = -80.0  # [dB]
 STEP_SECONDS = 0.002  # between the levels that attacks are found in [s]
 ATTACK_DB = 20.0  # how much louder it is after an attack than before
 BEFORE, AFTER, APART = 10, 3, 50  # 20 ms before an attack, 6 ms from it on, and least distance from the last [steps]
+TREBLE_TOP = 18_000.0  # [Hz] above, few adults hear anything
+INAUDIBLE_DB = -80.0  # [dB] of the whole: treble as weak as that is below the threshold of hearing
 ABSENT_DB = -40.0  # [dB] of the whole: a mid or side as weak as that is inaudible beside the other
 
 
@@ -137,18 +139,46 @@ def log_spectral_distance(
         floor_db (`float`, defaults to -80.0): levels are floored at this, relative to the reference's loudest bin, so
             that inaudible differences don't count [dB].
     """
-    window = np.hanning(n_fft + 1)[:-1]
-
-    def power(audio: np.ndarray) -> np.ndarray:
-        frames = np.lib.stride_tricks.sliding_window_view(audio, n_fft, axis=-1)[:, ::hop_length]
-        starts = range(0, frames.shape[1], _FRAMES_AT_ONCE)
-        spectra = (np.fft.rfft(frames[:, start : start + _FRAMES_AT_ONCE] * window) for start in starts)
-        return np.concatenate([np.square(np.abs(spectrum)).astype(np.float32) for spectrum in spectra], axis=1)
-
-    wanted, given = power(reference), power(estimate)
+    wanted, given = (_power(audio, n_fft, hop_length) for audio in (reference, estimate))
     floor = max(wanted.max() * 10 ** (floor_db / 10), 1e-20)
     difference = 10 * np.log10(np.maximum(wanted, floor) / np.maximum(given, floor))
     return float(np.sqrt(np.square(difference).mean(axis=-1)).mean())
+
+
+def _power(audio: np.ndarray, n_fft: int, hop_length: int) -> np.ndarray:
+    """Power of the bins under a Hann window, `(channels, frames, n_fft // 2 + 1)`."""
+    window = np.hanning(n_fft + 1)[:-1]
+    frames = np.lib.stride_tricks.sliding_window_view(audio, n_fft, axis=-1)[:, ::hop_length]
+    starts = range(0, frames.shape[1], _FRAMES_AT_ONCE)
+    spectra = (np.fft.rfft(frames[:, start : start + _FRAMES_AT_ONCE] * window) for start in starts)
+    return np.concatenate([np.square(np.abs(spectrum)).astype(np.float32) for spectrum in spectra], axis=1)
+
+
+def treble_level(
+    reference: np.ndarray, estimate: np.ndarray, cutoff_hz: float | None, edge_hz: float | None = None
+) -> float | None:
+    """How much louder (+) or quieter (−) than the reference's the treble above a cutoff is [dB].
+
+    The mean over bands, about a third of an octave wide, of the difference in long-term level: that of all channels
+    together over the whole length, by Welch's method (https://doi.org/10.1109/TAU.1967.1161901). Levels are floored
+    `INAUDIBLE_DB` below the reference's whole: what neither has doesn't count, nor does what nobody hears.
+
+    Args:
+        cutoff_hz (`float` or `None`): where the bands begin, the cutoff of what was restored [Hz].
+        edge_hz (`float`, *optional*): where they end, if that is below `TREBLE_TOP` [Hz].
+
+    Returns:
+        `None` for a full band, and where less than half a band lies above the cutoff.
+    """
+    top = min(edge_hz or TREBLE_TOP, TREBLE_TOP)
+    bands = 0 if cutoff_hz is None else round(3 * np.log2(top / cutoff_hz))
+    if cutoff_hz is None or bands < 1:
+        return None
+    bins = np.ceil(np.geomspace(cutoff_hz, top, bands + 1) * LSD_N_FFT / SAMPLING_RATE).astype(int)
+    spectra = [_power(audio, LSD_N_FFT, LSD_N_FFT // 2).mean(axis=(0, 1)) for audio in (reference, estimate)]
+    floor = max(spectra[0].sum() * 10 ** (INAUDIBLE_DB / 10), 1e-20)
+    wanted, given = (np.maximum(np.add.reduceat(power[: bins[-1]], bins[:-1]), floor) for power in spectra)
+    return float(10 * np.log10(given / wanted).mean())
 
 
 def visqol(reference: np.ndarray, estimate: np.ndarray) -> float:
@@ -159,8 +189,8 @@ def visqol(reference: np.ndarray, estimate: np.ndarray) -> float:
     """
     if not (reference.sum(axis=0).any() and estimate.sum(axis=0).any()):
         raise ValueError("ViSQOL is not defined for silence.")
-    mono = [soxr.resample(audio.mean(axis=0), SAMPLING_RATE, _VISQOL_RATE) for audio in (reference, estimate)]
-    return float(_visqol().measure_from_arrays(*(audio.astype(np.float64) for audio in mono), _VISQOL_RATE).moslqo)
+    mono = (_downmix(audio).astype(np.float64) for audio in (reference, estimate))
+    return float(_visqol().measure_from_arrays(*mono, _RATING_RATE).moslqo)
 
 
 @functools.cache
@@ -170,3 +200,21 @@ def _visqol():
     api = VisqolApi()
     api.create(mode="audio")
     return api
+
+
+def zimtohrli(reference: np.ndarray, estimate: np.ndarray) -> float:
+    """Perceived quality, 1 … 5, of the mono downmix: the opinion score that belongs to Zimtohrli's distance
+    (https://github.com/google/zimtohrli). It is no part of any training.
+
+    Raises:
+        ValueError: shorter than 0.1 s, at which the library crashes.
+    """
+    from zimtohrli import mos_from_signals
+
+    if reference.shape[1] < 0.1 * SAMPLING_RATE:
+        raise ValueError(f"Zimtohrli takes 0.1 s or more, not {reference.shape[1] / SAMPLING_RATE:.3f} s.")
+    return float(mos_from_signals(*(_downmix(audio) for audio in (reference, estimate))))
+
+
+def _downmix(audio: np.ndarray) -> np.ndarray:
+    return soxr.resample(audio.mean(axis=0), SAMPLING_RATE, _RATING_RATE)

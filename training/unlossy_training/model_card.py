@@ -26,7 +26,8 @@ from .training_record import Record
 
 TEMPLATES = Path(__file__).parent / "cards"
 HUB = "https://huggingface.co"
-SHOWN = {"visqol": ("detail 1",), "si_sdr": ("detail 0", "detail 1")}  # what a reader looks for first
+# What a reader looks for first.
+SHOWN = {"visqol": ("detail 1",), "zimtohrli": ("detail 1",), "si_sdr": ("detail 0", "detail 1")}
 RESTORER_TAGS = ("audio-restoration", "mp3", "denoising-autoencoder")
 CODER_TAGS = ("audio-compression", "autoencoder")
 HARM = -0.1  # ViSQOL or SI-SDR [dB]: a clip that loses more counts as harmed

@@ -1,10 +1,8 @@
 """Recordings to train on: finding and describing them, telling the unusable from the usable, grouping and cutting them.
 
-A folder of recordings may hold a table SOURCES.csv (or lie somewhere below one) with the columns `file`, `license` and,
-where known, `genre`, `attribution` and `origin`. Arrays are float32 of shape `(channels, samples)`, full scale ±1.
+What they are is told by tables, see `sources_table`. Arrays are float32 of shape `(channels, samples)`, full scale ±1.
 """
 
-import csv
 import io
 import os
 import re
@@ -16,6 +14,8 @@ import numpy as np
 import soundfile
 import torch
 import torchaudio.functional as F
+
+from .sources_table import read_sources
 
 SAMPLING_RATE = 44_100  # [Hz]
 SOURCES = ("music", "real", "singing", "speech", "solo", "rendered")
@@ -63,25 +63,6 @@ def group_of(title: str) -> str:
     return re.sub(r"[^a-z0-9]+", "", re.sub(r"(_?\d+|_[a-e])$", "", name))
 
 
-def read_sources(folder: Path) -> dict[Path, dict[str, str]]:
-    """Rows by file of the nearest SOURCES.csv, here or above.
-
-    Raises:
-        ValueError: it lacks a column.
-    """
-    folder = folder.resolve()
-    for parent in (folder, *folder.parents):
-        table = parent / "SOURCES.csv"
-        if table.exists():
-            with table.open(newline="") as file:
-                rows = csv.DictReader(file)
-                missing = {"file", "license"} - set(rows.fieldnames or ())
-                if missing:
-                    raise ValueError(f"{table} has no column {' and no column '.join(sorted(missing))}.")
-                return {parent / row["file"]: row for row in rows}
-    return {}
-
-
 def find_recordings(source: str, folder: Path, license: str = "", weight: float = 1.0) -> list[Recording]:
     """The audio files of a folder, described by the nearest SOURCES.csv; good ones and bad ones, see `examine`.
 
@@ -95,9 +76,7 @@ def find_recordings(source: str, folder: Path, license: str = "", weight: float 
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES | LOSSY_SUFFIXES)
     if not paths:
         raise ValueError(f"There are no audio files in {folder}.")
-    described: dict[Path, dict[str, str]] = {}
-    for parent in {path.parent for path in paths}:
-        described |= read_sources(parent)
+    described = read_sources(paths)
     recordings = []
     for path in paths:
         row = described.get(path.resolve(), {})

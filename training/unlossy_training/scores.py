@@ -38,7 +38,8 @@ import mido
 
 from .arranging import DRUMS, Event, midi_file
 from .composing import compose
-from .recordings import group_of, read_sources, write_whole
+from .recordings import group_of, write_whole
+from .sources_table import read_sources
 
 BEAT = 0.6  # [s] of a quarter where a score has no tempo
 SUFFIXES = (".mid", ".midi")
@@ -161,9 +162,7 @@ def midi_pieces(folder: Path, license: str = "", weight: float = 1.0) -> list[Pi
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise ValueError(f"There are no MIDI files in {folder}.")
-    described: dict[Path, dict[str, str]] = {}
-    for parent in {path.parent for path in paths}:
-        described |= read_sources(parent)
+    described = read_sources(paths)
     pieces = []
     for path in paths:
         row = described.get(path.resolve(), {})

@@ -10,6 +10,8 @@ from .measuring import INPUT, METRICS
 
 WORST = 5  # clips listed for each codec and bitrate
 RESTORED = "detail 1"
+REST = "the rest"
+RATINGS = "ViSQOL's similarity is also part of what models are trained for; Zimtohrli is not."
 
 
 def change(row: dict[str, Any]) -> float:
@@ -56,12 +58,21 @@ def summarise(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return summary
 
 
-def by_folder(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """[`summarise`] for each sub-folder that clips lie in, such as a genre's."""
+def by_folder(rows: Iterable[dict[str, Any]], apart: str = "") -> dict[str, list[dict[str, Any]]]:
+    """[`summarise`] for each sub-folder that clips lie in, such as a genre's.
+
+    Args:
+        apart (`str`, *optional*): only for the sub-folder of this name, and for `REST` together.
+    """
     folders: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        folders.setdefault(Path(row["clip"]).parent.as_posix(), []).append(row)
+        folder = folder_of(row["clip"])
+        folders.setdefault(folder if apart in ("", folder) else REST, []).append(row)
     return {folder: summarise(group) for folder, group in sorted(folders.items())}
+
+
+def folder_of(clip: str) -> str:
+    return Path(clip).parent.as_posix()
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
