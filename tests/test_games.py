@@ -18,7 +18,7 @@ Copyright: 2010 The Team
 License: GPL-2+
 
 Files: data/music/forest.flac
-Copyright: 2012 Ann Artist
+Copyright: 2012 Ann Artist <ann@example.org>
 License: CC-BY-3.0
 
 Files: data/music/held.flac
@@ -45,6 +45,7 @@ def test_each_file_has_its_licence_and_held_out_artists_are_left_out(tmp_path: P
     assert set(rows) == {"forest.flac", "other.flac"}
     assert rows["forest.flac"]["license"] == "CC-BY-3.0"
     assert "Ann Artist" in rows["forest.flac"]["attribution"]
+    assert "@" not in rows["forest.flac"]["attribution"]
     assert rows["other.flac"]["license"] == "GPL-2+"
 
 

@@ -8,6 +8,7 @@ of every file. A package that is there already is not downloaded again.
 """
 
 import argparse
+import re
 import subprocess
 import sys
 import tempfile
@@ -81,7 +82,9 @@ def describe(package: str, folder: Path, excluded: Sequence[str]) -> Iterator[di
         license, holder = PACKAGES[package], package
         if paragraphs is not None:
             paragraph = _paragraph(paragraphs, name)
-            license, holder = paragraph.license.synopsis, " ".join(paragraph.copyright.split())
+            license = paragraph.license.synopsis
+            # Without addresses, which are nobody else's business.
+            holder = re.sub(r" ?<\S+@\S+>", "", " ".join(paragraph.copyright.split()))
         with av.open(str(file)) as container:
             tags = {**container.metadata, **container.streams.audio[0].metadata}
         said = " ".join([name, holder, *tags.values()]).lower()
