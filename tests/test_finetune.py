@@ -127,20 +127,3 @@ def test_mistakes_are_named(
     with pytest.raises(SystemExit):
         finetune.main([str(recordings), "--output", str(tmp_path / "out"), "--model", str(tmp_path)])
     assert "no Unlossy model found" in capsys.readouterr().err
-
-
-def test_weights_are_averaged_with_the_base_once(base: Path, tmp_path: Path) -> None:
-    output = tmp_path / "mine"
-    start, learned = load_model(str(base), device="cpu"), load_model(str(base), device="cpu")
-    with torch.no_grad():
-        for weight in learned.parameters():
-            weight.add_(0.3)
-    learned.save_pretrained(output)
-    for _ in range(2):  # going on, the command comes by again
-        finetune.average(str(base), output)
-        for name, weight in load_model(str(output), device="cpu").named_parameters():
-            torch.testing.assert_close(weight, start.get_parameter(name) + 0.2)
-    learned.save_pretrained(output)  # a later run has found better ones
-    finetune.average(str(base), output)
-    weight = next(load_model(str(output), device="cpu").parameters())
-    torch.testing.assert_close(weight, next(start.parameters()) + 0.2)

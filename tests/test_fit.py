@@ -197,6 +197,19 @@ def test_the_detail_learns_alone_and_resumes(tiny_pairs: Path, tmp_path: Path) -
     assert all(name.startswith("detail_head.") for name in changed)
 
 
+def test_weights_are_written_on_the_way_to_the_learned_ones(tiny_pairs: Path, tmp_path: Path) -> None:
+    run(tiny_pairs, tmp_path / "a", max_steps=1)
+    start = UnlossyModel.from_pretrained(tmp_path / "a").state_dict()
+    written = []
+    for learned in (1.0, 0.25):
+        output = tmp_path / f"b{learned}"
+        run(tiny_pairs, output, from_checkpoint=tmp_path / "a", part="detail", max_steps=2, ema=0, learned=learned)
+        written.append(UnlossyModel.from_pretrained(output).state_dict())
+    for name, weight in start.items():
+        torch.testing.assert_close(written[1][name] - weight, (written[0][name] - weight) / 4, atol=1e-6, rtol=1e-4)
+    assert any(not torch.equal(written[1][name], weight) for name, weight in start.items())
+
+
 def test_the_faithful_heads_learn_alone(tiny_pairs: Path, tmp_path: Path) -> None:
     run(tiny_pairs, tmp_path / "a", max_steps=1)
     before = UnlossyModel.from_pretrained(tmp_path / "a").state_dict()

@@ -12,7 +12,6 @@ recordings that neither training nor that choice has seen. The same command goes
 """
 
 import argparse
-import hashlib
 import importlib.util
 import json
 import os
@@ -31,8 +30,6 @@ from accelerate.state import AcceleratorState, GradientState
 from datasets import disable_progress_bars
 from huggingface_hub.constants import HF_HOME
 from huggingface_hub.errors import StrictDataclassError
-from safetensors.torch import load, save
-from transformers.utils import SAFE_WEIGHTS_NAME
 from transformers.utils.logging import disable_progress_bar
 
 from unlossy import SHIPPED_MODEL, load_model
@@ -58,7 +55,7 @@ from .summary import summarise
 VALIDATIONS = 5  # in the time given, and one before
 PATIENCE = 2
 MEASURED = 24  # clips, of each set
-LEARNED = 2 / 3  # of the way from the weights that it started from to those that were learned
+LEARNED = 2 / 3  # see `FitConfig.learned`
 GENERAL_HOURS, GENERAL_SEED = 0.1, 1000  # of a general set that is made up here; no seed of a published corpus
 RENDERED = "pieces that `unlossy-train corpus` has made up and rendered: not singing, speech or real recordings"
 
@@ -72,11 +69,11 @@ def base_config(base: str, discriminator: bool) -> FitConfig:
     if not discriminator and not torch.cuda.is_available():
         return FitConfig(
             from_checkpoint=base, part="detail", equalised=0.0, batch_size=6, segment_seconds=3.0, learning_rate=1e-3,
-            warmup=20, ema=0.99, patience=PATIENCE, validation_clips=10, visqol=False, log_every=10,
+            warmup=20, ema=0.99, learned=LEARNED, patience=PATIENCE, validation_clips=10, visqol=False, log_every=10,
         )  # fmt: skip
     config = FitConfig(
-        from_checkpoint=base, learning_rate=4e-4, warmup=20, ema=0.99, patience=PATIENCE, validation_clips=10,
-        visqol=False, log_every=10,
+        from_checkpoint=base, learning_rate=4e-4, warmup=20, ema=0.99, learned=LEARNED, patience=PATIENCE,
+        validation_clips=10, visqol=False, log_every=10,
     )  # fmt: skip
     if not discriminator:
         return config
@@ -198,22 +195,7 @@ def finetune(options: argparse.Namespace) -> None:
     before = _measure(cases, base)
     if not fit(config):
         raise KeyboardInterrupt
-    average(base, output)
     _report(base, output, before, _measure(cases, str(output)), note)
-
-
-def average(base: str, output: Path) -> None:
-    """Replace the weights in `output` by an average with those of `base`: most of what was gained stays, and little of
-    what was known gets lost (WiSE-FT, https://arxiv.org/abs/2109.01903). A second call finds it done."""
-    weights, marker = output / SAFE_WEIGHTS_NAME, output / "work" / "averaged"
-    content = weights.read_bytes()
-    if marker.exists() and marker.read_text() == hashlib.sha256(content).hexdigest():
-        return
-    start, learned = load_model(base, device="cpu").state_dict(), load(content)
-    averaged = save({name: torch.lerp(start[name], learned[name], LEARNED) for name in learned}, {"format": "pt"})
-    marker.parent.mkdir(exist_ok=True)
-    write_whole(marker, hashlib.sha256(averaged).hexdigest().encode())
-    write_whole(weights, averaged)
 
 
 def _measure(cases: dict[str, list[Any]], model: str) -> dict[str, comparing.Rows]:

@@ -10,7 +10,8 @@ The same command again goes on where the last one was interrupted, by whatever i
 start choose another output, or delete it. Ctrl-C and SIGTERM end a run at the next step, with its state saved.
 
 The learning rate follows a cosine over the budget: steps, or minutes where a machine isn't one's own. What `output`
-holds for `from_pretrained` is the exponential moving average of the weights. Stage B (`adversarial_weight` above 0)
+holds for `from_pretrained` is the exponential moving average of the weights, or with `learned` below 1 a mean of that
+and of the weights that it started from. Stage B (`adversarial_weight` above 0)
 adds discriminators, whose gradient reaches the detail alone, and stops if it costs fidelity nevertheless.
 """
 
@@ -34,7 +35,7 @@ from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
 from transformers.utils.logging import disable_progress_bar
 
-from unlossy import UnlossyFeatureExtractor
+from unlossy import UnlossyFeatureExtractor, load_model
 
 from . import tracking, training_record
 from .checkpointing import Progress, cut_log, newest_state, publish, read_progress, save_state
@@ -268,13 +269,22 @@ class Run:
     def publish(self) -> None:
         def write(folder: Path) -> None:
             averaged = self.learner.averaged
-            averaged.save_pretrained(folder)
+            averaged.save_pretrained(folder, state_dict=self.between(averaged.state_dict()))
             UnlossyFeatureExtractor(sampling_rate=averaged.config.sampling_rate).save_pretrained(folder)
             if self.learner.discriminator is not None:
                 self.accelerator.unwrap_model(self.learner.discriminator).save(folder)
                 torch.save(self.learner.discriminator_optimizer.state_dict(), folder / OPTIMIZER)
 
         publish(self.accelerator, self.output, write)
+
+    def between(self, learned: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weights on the way from those that the run started from to learned ones (WiSE-FT,
+        https://arxiv.org/abs/2109.01903)."""
+        if self.config.learned == 1:
+            return learned
+        assert self.config.from_checkpoint
+        start = load_model(self.config.from_checkpoint, device="cpu").state_dict()
+        return {name: torch.lerp(start[name].to(x), x, self.config.learned) for name, x in learned.items()}
 
     def mean(self, values: dict[str, Tensor]) -> dict[str, float]:
         """Means over all processes."""

@@ -82,6 +82,13 @@ class FitConfig:
     )
     warmup: int = field(default=50, metadata=_help("[steps]"))
     ema: float = field(default=0.998, metadata=_help("decay of the average of the weights"))
+    learned: float = field(
+        default=1.0,
+        metadata=_help(
+            "how far the weights that are written lie from those of from_checkpoint towards the average of the learned "
+            "ones, 0 to 1: below 1, most of what was gained stays, and little of what was known gets lost"
+        ),
+    )
     max_grad_norm: float = field(default=10.0, metadata=_help("longer gradients are shortened to this"))
     mixed_precision: Literal["no", "bf16"] = field(default="no", metadata=_help("of the networks; spectra stay fp32"))
     workers: int = field(default=1, metadata=_help("processes that decode audio, for each process that trains"))
@@ -133,7 +140,7 @@ class FitConfig:
         for name in NOT_NEGATIVE:
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be below 0, got {getattr(self, name)}")
-        for name in ("degraded", "equalised"):
+        for name in ("degraded", "equalised", "learned"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
         if not 0 <= self.ema < 1:
@@ -142,6 +149,8 @@ class FitConfig:
             raise ValueError(f"general_share must be in 0 … 1, got {self.general_share}")
         if self.patience and not self.validation_clips:
             raise ValueError("patience needs validation_clips")
+        if self.learned < 1 and not self.from_checkpoint:
+            raise ValueError(f"learned={self.learned} needs from_checkpoint: what else should the weights lie between?")
         if self.from_checkpoint and self.model:
             raise ValueError("from_checkpoint brings its own configuration: leave out model")
         if self.adversarial and self.part != "all":
