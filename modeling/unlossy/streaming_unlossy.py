@@ -148,6 +148,7 @@ class ArraySource:
     """An array as a source of blocks, with the attributes of [`AudioReader`]."""
 
     tags, cover = None, None
+    warnings: tuple[str, ...] = ()
 
     def __init__(self, audio: np.ndarray | Tensor, sampling_rate: int | None):
         if sampling_rate is None:
@@ -176,7 +177,11 @@ class ArraySource:
 
 @contextmanager
 def open_source(
-    audio: str | os.PathLike[str] | np.ndarray | Tensor, sampling_rate: int | None
+    audio: str | os.PathLike[str] | np.ndarray | Tensor,
+    sampling_rate: int | None,
+    *,
+    strict: bool = False,
+    partial: bool = False,
 ) -> Iterator[ArraySource | AudioReader]:
     """A file or an array, to be read in blocks; see [`restore`] for the arguments and errors."""
     if isinstance(audio, np.ndarray | Tensor):
@@ -184,7 +189,7 @@ def open_source(
     elif sampling_rate is not None:
         raise ValueError("sampling_rate is for arrays; a file knows its own")
     else:
-        with AudioReader(audio) as reader:
+        with AudioReader(audio, strict=strict, partial=partial) as reader:
             yield reader
 
 

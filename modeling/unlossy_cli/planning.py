@@ -1,7 +1,8 @@
 """Which files are restored, and where each result goes. Only names are looked at here, no audio is opened."""
 
 import os
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,11 +31,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one job ended. `error` is one sentence that names the file, or None; `fatal` if no other file can succeed."""
+    """How one job ended. `error` is one sentence that names the file, or None; `fatal` if no other file can succeed;
+    `warnings` are sentences on what is odd in a file that was restored."""
 
     job: Job
     error: str | None = None
     fatal: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 class UsageError(ValueError):
@@ -46,6 +49,12 @@ def describe(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror is not None:
         return error.strerror if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
     return str(error)
+
+
+def warn(sentences: Iterable[str]) -> None:
+    """Tell what is odd in a file, each in a line of its own."""
+    for sentence in sentences:
+        print(f"unlossy: warning: {sentence}", file=sys.stderr)
 
 
 def choose_format(inputs: Sequence[Path], output: str | None, wanted: str | None, bit_depth: str | None) -> str:

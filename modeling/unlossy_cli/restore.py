@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from unlossy_cli.planning import Job, Outcome, choose_format, plan_jobs
+from unlossy_cli.planning import Job, Outcome, choose_format, plan_jobs, warn
 from unlossy_cli.quiet import silence_libraries
 from unlossy_cli.sharing import Share
 from unlossy_cli.work import Settings, find_problem
@@ -28,6 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
         format=audio_format,
         bit_depth=arguments.bit_depth or "24",
         overwrite=arguments.overwrite,
+        strict=arguments.strict,
+        partial=arguments.partial,
         local_rank=share.local_rank,
     )
     share.meet()
@@ -72,6 +74,8 @@ def _restore(jobs: Sequence[Job], settings: Settings, share: Share) -> list[Outc
                 break
             report(outcome.job, 1.0)
             if outcome.error is None:
+                with tqdm.external_write_mode(sys.stderr):
+                    warn(outcome.warnings)
                 tqdm.write(f"{outcome.job.input} -> {outcome.job.output}", file=sys.stdout)
     return outcomes
 

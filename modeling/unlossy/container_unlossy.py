@@ -1,0 +1,43 @@
+"""What containers say about their audio: how long it is, where it begins, and whether all of it is there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+try:
+    import av
+except ImportError:
+    av = None  # type: ignore[assignment]
+
+TOLERATED = 0.1  # share of the length that may be other than declared
+_LARGEST_OGG_PAGE = 65_307  # [bytes]
+
+
+def open_input(path: Path) -> av.container.InputContainer:
+    # Playlists are files too: nothing but local files may be opened through them.
+    return av.open(os.path.abspath(path), "r", metadata_errors="replace", options={"protocol_whitelist": "file"})
+
+
+def missing_bytes(path: Path) -> int:
+    """How many bytes fewer a WAV or AIFF file has than its header says."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    declared = 8 + int.from_bytes(head[4:8], "little" if head[:4] == b"RIFF" else "big")
+    # A program that writes to a pipe doesn't know the length and declares the largest.
+    if head[:4] not in (b"RIFF", b"FORM") or declared >= 2**31 - 2**16:
+        return 0
+    return max(declared - path.stat().st_size, 0)
+
+
+def ends_within_a_page(path: Path) -> bool:
+    """Whether an Ogg file has been cut: what is left of its last page is shorter than the page's header says."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - _LARGEST_OGG_PAGE, 0))
+        tail = file.read()
+    start = tail.rfind(b"OggS")
+    if start < 0:
+        return False  # something else stands behind the last page
+    page = tail[start:]
+    header, segments = 27, page[26] if len(page) > 26 else 0
+    return len(page) < header + segments + sum(page[header : header + segments])
