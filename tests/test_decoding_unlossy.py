@@ -97,6 +97,7 @@ def test_the_end_of_an_edit_list_is_the_end(tmp_path: Path) -> None:
         ("mpegts", "aac", RATE, "fltp", 600),
         ("ogg", "libopus", 48_000, "flt", 600),
         ("ogg", "flac", RATE, "s16", 600),
+        ("flac", "flac", RATE, "s16", 600),
     ],
 )
 @pytest.mark.parametrize("damage", ["zeros", "noise"])

@@ -21,6 +21,7 @@ from .container_unlossy import (
     open_input,
 )
 from .decoding_unlossy import Piece, decode_stream, keep_time, to_float
+from .mpeg_unlossy import xing_frames
 
 try:
     import av
@@ -251,9 +252,10 @@ class AudioReader:
         if declared is None or (container in _ONE_DURATION and others):
             return
         allowed = _MISSING_ALLOWED.get(container, math.inf) * self.sampling_rate
-        if self.codec == "mp3" and self._stream.start_time:
-            # There is a LAME tag, whose length is lost for an estimate when something is appended to the file.
-            allowed = TOLERATED * declared
+        if container == "mp3":
+            # Without a Xing tag, or with something appended to the file of the tag, FFmpeg estimates.
+            whole_frames = xing_frames(self.path) * self._stream.codec_context.frame_size
+            declared = min(declared, whole_frames)
         if position < declared - allowed:
             whole = declared / self.sampling_rate
             self._report_missing(

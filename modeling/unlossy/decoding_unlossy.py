@@ -14,13 +14,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .mpeg_unlossy import flac_packets, mp3_packets
+
 try:
     import av
 except ImportError:
     av = None  # type: ignore[assignment]
 
 # Containers whose times are their own. In the others they only count what was decoded.
-_TIMED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "ogg", "flv", "asf", "mpegts", "mpeg")
+_TIMED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "ogg", "flv", "asf", "mpegts", "mpeg", "flac")
+_PACKETS = {"mp3": mp3_packets, "flac": flac_packets}
 _LOOK = 8  # frames before and after a step in the times that must agree on it, since recorders time unevenly
 _LONGEST_GAP = 3600  # [s] a longer one is a clock that was set, not a pause
 _ROUNDING = 0.001  # [s] of the times in an edit list
@@ -61,15 +64,17 @@ def decode_stream(container: av.container.InputContainer, stream: av.AudioStream
         decoder.extradata = stream.codec_context.extradata
         decoder.sample_rate = stream.rate
         decoder.layout = stream.layout
+    packets = _PACKETS.get(container.format.name, _packets)
     count = size = lost = 0
     edited = False
-    for packet in _packets(container, stream):
+    for packet, lost_before in packets(container, stream):
+        lost += lost_before
         edited = edited or packet.is_discard
         try:
             frames = decoder.decode(packet if packet.size else None)
         except av.FFmpegError:
             # A packet that a parser has cut out has in it what stands before the next frame that it finds.
-            frames_in_it = round(packet.size * count / size) if size else 1
+            frames_in_it = round(packet.size * count / size) if packets is _packets and size else 1
             lost += max(frames_in_it, 1)
             continue
         count, size = count + 1, size + packet.size
@@ -78,14 +83,14 @@ def decode_stream(container: av.container.InputContainer, stream: av.AudioStream
             lost, edited = 0, False
 
 
-def _packets(container: av.container.InputContainer, stream: av.AudioStream) -> Iterator[av.Packet]:
-    """Each packet; what can't be read before it, the container's times tell."""
+def _packets(container: av.container.InputContainer, stream: av.AudioStream) -> Iterator[tuple[av.Packet, int]]:
+    """Each packet; how many were lost before it, the container's times tell."""
     failures = 0
     while True:
         try:
             for packet in container.demux(stream):
                 failures = 0
-                yield packet
+                yield packet, 0
             return
         except av.InvalidDataError:
             failures += 1
