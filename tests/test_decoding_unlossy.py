@@ -1,7 +1,9 @@
 """Times of a container: they trim the ends of a stream, never its middle, and what is missing becomes silence."""
 
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from odd_files import RATE, encode, find_lag, make_music, remux, with_edits
@@ -119,3 +121,26 @@ def test_damage_keeps_length_and_time(
     assert find_lag(result, whole) == 0
     with pytest.raises(AudioError, match=r"damaged|gap"):
         read(tmp_path / "damaged", strict=True)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "mov"])
+def test_sound_that_begins_after_the_picture_stays_late(tmp_path: Path, suffix: str) -> None:
+    audio, path = make_music(1), tmp_path / f"late.{suffix}"
+    with av.open(str(path), "w") as output:
+        video, sound = output.add_stream("mpeg4", rate=10), output.add_stream("aac", rate=RATE, layout="stereo")
+        video.width = video.height = 32
+        frames = [
+            av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8)) for _ in range(30)
+        ]  # and the picture goes on
+        for number, picture in enumerate(frames):
+            picture.pts, picture.time_base = number, Fraction(1, 10)
+            output.mux(video.encode(picture))
+        output.mux(video.encode(None))
+        frame = av.AudioFrame.from_ndarray(audio.T.reshape(1, -1).copy(), format="flt", layout="stereo")
+        frame.sample_rate, frame.pts, frame.time_base = RATE, RATE // 2, Fraction(1, RATE)
+        output.mux([*sound.encode(frame), *sound.encode(None)])
+    result, warnings = read(path, strict=True)
+    assert warnings == []
+    assert 0 <= result.shape[1] - 1.5 * RATE + 50 < 1100  # the times of the files are in ms
+    assert not result[:, : RATE // 2 - 1100].any()
+    assert abs(find_lag(result[:, RATE // 2 :], audio)) < 50

@@ -19,6 +19,7 @@ from .container_unlossy import (
     ends_within_a_page,
     missing_bytes,
     open_input,
+    seconds_after_picture,
 )
 from .decoding_unlossy import Piece, decode_stream, keep_time, to_float
 from .mpeg_unlossy import xing_frames
@@ -72,7 +73,8 @@ class AudioReader:
     """Reads the first audio stream of a file, once, block by block.
 
     The encoder's delay and padding are taken off where the file tells them (MP3 with a LAME tag, M4A, Ogg). What can't
-    be decoded and what the file's times leave out becomes silence, so that everything keeps its place.
+    be decoded, what the file's times leave out, and the time before the sound of a video begins become silence, so
+    that everything keeps its place.
 
     Args:
         path (`str` or `os.PathLike`): any file that FFmpeg decodes; the picture of a video is ignored.
@@ -149,6 +151,8 @@ class AudioReader:
         self.codec = stream.codec_context.codec.canonical_name
         self.bit_rate = stream.bit_rate or self._container.bit_rate or None
         self.bits_per_sample = _bits_per_sample(self.codec, frame.format.name)
+        # Where there is a picture, sound that begins later than it stays later.
+        self._delay = round(seconds_after_picture(self._container, stream) * self.sampling_rate)
         self.num_frames = self._declared_frames()
         tags = {**self._container.metadata, **stream.metadata}
         self.tags = {name.lower(): text for name, text in tags.items() if name.lower() not in _FILE_TAGS}
@@ -158,6 +162,7 @@ class AudioReader:
         stream, container = self._stream, self._container
         if stream.duration is not None and stream.time_base is not None:
             frames = round(stream.duration * stream.time_base * self.sampling_rate)
+            frames += self._delay
             if self.codec == "opus" and container.format.name == "ogg":
                 # FFmpeg counts from zero, also for a recording of a stream, which starts somewhere in it.
                 frames -= stream.codec_context.delay + (stream.start_time or 0)
@@ -200,7 +205,8 @@ class AudioReader:
         if self._pieces is None:
             raise RuntimeError(f"{self.path} has been read already: open it again")
         pieces, self._pieces = self._pieces, None
-        position = 0
+        yield from self._silence(self._delay)
+        position = self._delay
         holes: list[tuple[float, float]] = []  # [s] where and how long
         try:
             for frame, length, missing, damaged in _chain(self._first, pieces):

@@ -19,6 +19,14 @@ def open_input(path: Path) -> av.container.InputContainer:
     return av.open(os.path.abspath(path), "r", metadata_errors="replace", options={"protocol_whitelist": "file"})
 
 
+def seconds_after_picture(container: av.container.InputContainer, stream: av.AudioStream) -> float:
+    """How much later [s] the sound of a video begins than the picture."""
+    is_video = any(not video.disposition & av.stream.Disposition.attached_pic for video in container.streams.video)
+    if not is_video or stream.start_time is None or container.start_time is None or stream.time_base is None:
+        return 0.0
+    return max(float(stream.start_time * stream.time_base) - container.start_time / av.time_base, 0.0)
+
+
 def missing_bytes(path: Path) -> int:
     """How many bytes fewer a WAV or AIFF file has than its header says."""
     with path.open("rb") as file:
