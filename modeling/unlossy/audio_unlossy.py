@@ -17,6 +17,7 @@ import numpy as np
 from .container_unlossy import (
     TOLERATED,
     ends_within_a_page,
+    is_made_up,
     missing_bytes,
     open_input,
     seconds_after_picture,
@@ -248,12 +249,15 @@ class AudioReader:
             # Ogg has its length in its last page only.
             self._report_missing(f"{self.path} is truncated: it breaks off after {there:.1f} s", severe=True)
             return
-        declared = self.num_frames
+        declared, is_cut = self.num_frames, True
         if container == "wav":
             # FFmpeg takes the length of a WAV file from its size, and that of what stands behind the samples with it.
             missing = missing_bytes(self.path)
             counted = position if self.codec.startswith("pcm") else max(position, declared or 0)
             declared = counted + (8 * missing * self.sampling_rate // self.bit_rate if self.bit_rate else 0)
+            is_cut = not is_made_up(missing + self.path.stat().st_size)
+        elif container == "aiff":
+            is_cut = missing_bytes(self.path) > 0
         others = [stream for stream in self._container.streams if stream is not self._stream]
         if declared is None or (container in _ONE_DURATION and others):
             return
@@ -264,9 +268,10 @@ class AudioReader:
             declared = min(declared, whole_frames)
         if position < declared - allowed:
             whole = declared / self.sampling_rate
+            reason = "is truncated or damaged" if is_cut else "declares too much"
             self._report_missing(
-                f"{self.path} is truncated or damaged: {there:.1f} s of {whole:.1f} s can be decoded",
-                severe=position < (1 - TOLERATED) * declared,
+                f"{self.path} {reason}: {there:.1f} s of {whole:.1f} s can be decoded",
+                severe=is_cut and position < (1 - TOLERATED) * declared,
             )
 
     def _report_missing(self, sentence: str, severe: bool) -> None:

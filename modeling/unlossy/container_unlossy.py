@@ -38,6 +38,11 @@ def missing_bytes(path: Path) -> int:
     return max(declared - path.stat().st_size, 0)
 
 
+def is_made_up(size: int) -> bool:
+    """Whether a file of so many bytes is one of unknown length: a round number with or without a header."""
+    return size > 10**9 - 2**16 and min(size % unit for unit in (10**6, 2**20)) < 2**10
+
+
 def ends_within_a_page(path: Path) -> bool:
     """Whether an Ogg file has been cut: what is left of its last page is shorter than the page's header says."""
     with path.open("rb") as file:

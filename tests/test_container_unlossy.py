@@ -1,0 +1,54 @@
+"""What containers declare: lengths that are wrong."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from odd_files import RATE, make_music
+
+from unlossy.audio_unlossy import AudioReader, TruncatedError
+from unlossy.container_unlossy import is_made_up
+
+
+def read(path: Path, **options: bool) -> tuple[np.ndarray, list[str]]:
+    with AudioReader(path, **options) as reader:
+        return np.concatenate(list(reader.blocks(50_000)), axis=1), reader.warnings
+
+
+def test_a_length_that_a_recorder_made_up_is_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "in.wav"
+    soundfile.write(path, make_music(1).T, RATE)
+    data = path.read_bytes()
+    lengths = [struct.pack("<I", 2 * 10**9 + header) for header in (36, 0)]
+    path.write_bytes(data[:4] + lengths[0] + data[8:40] + lengths[1] + data[44:])
+    result, warnings = read(path)
+    assert result.shape == (2, RATE)
+    assert warnings == [f"{path} declares too much: 1.0 s of 11337.9 s can be decoded"]
+    with pytest.raises(TruncatedError, match="declares too much"):
+        read(path, strict=True)
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(TruncatedError, match=r"truncated or damaged: 0\.5 s of 1\.0 s"):
+        read(path)
+    assert "0.5 s of 1.0 s" in read(path, partial=True)[1][0]
+
+
+def test_round_numbers_are_made_up() -> None:
+    assert all(is_made_up(size + 44) for size in (10**9, 2 * 10**9, 2**30, 2**31 - 2**20))
+    assert not any(is_made_up(size + 44) for size in (10**6, 1_234_567_890, 1_500_000_000 - 44 * 1000))
+
+
+def test_an_aiff_that_is_all_there_is_read_whatever_its_header_counts(tmp_path: Path) -> None:
+    path = tmp_path / "in.aiff"
+    soundfile.write(path, make_music(1).T, RATE)
+    data = bytearray(path.read_bytes())
+    place = data.find(b"COMM") + 10
+    data[place : place + 4] = struct.pack(">I", 2 * RATE)
+    path.write_bytes(data)
+    result, warnings = read(path)
+    assert result.shape == (2, RATE)
+    assert "declares too much: 1.0 s of 2.0 s" in warnings[0]
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(TruncatedError, match="truncated"):
+        read(path)
