@@ -1,4 +1,4 @@
-"""What containers declare: lengths that are wrong."""
+"""What containers declare: lengths that are wrong, and tags that say what counts."""
 
 import struct
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from odd_files import RATE, make_music
+from odd_files import RATE, encode, make_music
 
 from unlossy.audio_unlossy import AudioReader, TruncatedError
 from unlossy.container_unlossy import is_made_up
@@ -52,3 +52,37 @@ def test_an_aiff_that_is_all_there_is_read_whatever_its_header_counts(tmp_path: 
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(TruncatedError, match="truncated"):
         read(path)
+
+
+def with_itunes_tag(data: bytes, priming: int, length: int) -> bytes:
+    """An M4A with the tag in place of its comment and of its edit list."""
+    text = f" 00000000 {priming:08X} {-(priming + length) % 1024:08X} {length:016X}" + " 00000000" * 8
+
+    def box(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", 8 + len(content)) + name + content
+
+    new = box(
+        b"----",
+        box(b"mean", bytes(4) + b"com.apple.iTunes")
+        + box(b"name", bytes(4) + b"iTunSMPB")
+        + box(b"data", struct.pack(">II", 1, 0) + text.encode()),
+    )
+    changed = bytearray(data.replace(b"edts", b"free", 1))
+    place = changed.find(b"\xa9cmt") - 4
+    size = int.from_bytes(changed[place : place + 4], "big")
+    assert len(new) == size
+    changed[place : place + size] = new
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, RATE])
+def test_what_the_tag_of_itunes_says_counts(tmp_path: Path, rate: int) -> None:
+    path = tmp_path / "in.m4a"
+    length = round(1.8 * rate)
+    data = encode(make_music(2, rate, 1), "mp4", "aac", rate, tags={"comment": "x" * 164})
+    path.write_bytes(with_itunes_tag(data, 2112, length))
+    result, warnings = read(path, strict=True)
+    assert warnings == []
+    assert result.shape == (1, length)
+    path.write_bytes(with_itunes_tag(data, 2112, rate))  # of another, shorter file
+    assert read(path, partial=True)[0].shape[1] > length

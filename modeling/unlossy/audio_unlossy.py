@@ -18,6 +18,7 @@ from .container_unlossy import (
     TOLERATED,
     ends_within_a_page,
     is_made_up,
+    itunes_length,
     missing_bytes,
     open_input,
     seconds_after_picture,
@@ -154,7 +155,9 @@ class AudioReader:
         self.bits_per_sample = _bits_per_sample(self.codec, frame.format.name)
         # Where there is a picture, sound that begins later than it stays later.
         self._delay = round(seconds_after_picture(self._container, stream) * self.sampling_rate)
-        self.num_frames = self._declared_frames()
+        self._end = itunes_length(self._container, stream, self.sampling_rate)
+        declared = self._declared_frames() if self._end is None else self._end
+        self.num_frames = declared
         tags = {**self._container.metadata, **stream.metadata}
         self.tags = {name.lower(): text for name, text in tags.items() if name.lower() not in _FILE_TAGS}
         self.cover = _read_cover(self.path)
@@ -208,6 +211,7 @@ class AudioReader:
         pieces, self._pieces = self._pieces, None
         yield from self._silence(self._delay)
         position = self._delay
+        end = math.inf if self._end is None else self._delay + self._end
         holes: list[tuple[float, float]] = []  # [s] where and how long
         try:
             for frame, length, missing, damaged in _chain(self._first, pieces):
@@ -220,6 +224,7 @@ class AudioReader:
                         reason = "is damaged: decoding failed" if damaged else "has a gap"
                         raise AudioError(f"{self.path} {reason} after {seconds:.1f} s")
                     yield from self._silence(missing)
+                length = int(min(length, max(end - position - missing, 0)))
                 samples = to_float(frame)[:, :length]
                 if not np.isfinite(samples).all():
                     raise AudioError(

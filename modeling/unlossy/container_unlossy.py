@@ -27,6 +27,19 @@ def seconds_after_picture(container: av.container.InputContainer, stream: av.Aud
     return max(float(stream.start_time * stream.time_base) - container.start_time / av.time_base, 0.0)
 
 
+def itunes_length(container: av.container.InputContainer, stream: av.AudioStream, rate: int) -> int | None:
+    """The samples that count by the tag of iTunes, which has them where there is no edit list, after priming."""
+    numbers = container.metadata.get("iTunSMPB", "").split()
+    try:
+        priming, _, valid = (int(number, 16) for number in numbers[1:4])
+    except ValueError:
+        return None
+    seconds = [float((time or 0) * (stream.time_base or 0)) for time in (stream.start_time, stream.duration)]
+    starts, whole = round(seconds[0] * rate), round(seconds[1] * rate) - priming
+    # In a file that was edited or converted since, the tag is no longer true.
+    return valid if starts == priming and (1 - TOLERATED) * whole <= valid else None
+
+
 def missing_bytes(path: Path) -> int:
     """How many bytes fewer a WAV or AIFF file has than its header says."""
     with path.open("rb") as file:
