@@ -1,4 +1,4 @@
-"""What containers declare: lengths that are wrong, and tags that say what counts."""
+"""What containers declare: lengths that are wrong, tags that say what counts, codecs that nothing decodes."""
 
 import struct
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from odd_files import RATE, encode, make_music
 
-from unlossy.audio_unlossy import AudioReader, TruncatedError
+from unlossy.audio_unlossy import AudioError, AudioReader, TruncatedError
 from unlossy.container_unlossy import is_made_up
 
 
@@ -86,3 +86,16 @@ def test_what_the_tag_of_itunes_says_counts(tmp_path: Path, rate: int) -> None:
     assert result.shape == (1, length)
     path.write_bytes(with_itunes_tag(data, 2112, rate))  # of another, shorter file
     assert read(path, partial=True)[0].shape[1] > length
+
+
+@pytest.mark.parametrize(("tag", "bits"), [(0x1234, 16), (1, 36)])
+def test_a_codec_that_nothing_decodes_is_named(tmp_path: Path, tag: int, bits: int) -> None:
+    path = tmp_path / "in.wav"
+    soundfile.write(path, make_music(1).T, RATE)
+    data = bytearray(path.read_bytes())
+    data[20:22], data[34:36] = struct.pack("<H", tag), struct.pack("<H", bits)
+    if bits == 36:
+        data[32:34] = struct.pack("<H", 10)
+    path.write_bytes(data)
+    with pytest.raises(AudioError, match=rf"codec that FFmpeg can't decode .*0x{tag:04x}\): convert it"):
+        AudioReader(path)

@@ -16,6 +16,7 @@ import numpy as np
 
 from .container_unlossy import (
     TOLERATED,
+    codec_tag,
     ends_within_a_page,
     is_made_up,
     itunes_length,
@@ -132,6 +133,10 @@ class AudioReader:
         if not self._container.streams.audio:
             raise AudioError(f"{self.path} has no audio in it, or is truncated")
         stream = self._container.streams.audio[0]
+        if stream.codec_context is None:
+            # PyAV's types don't know of this.
+            codec = f"a codec that FFmpeg can't decode{codec_tag(self.path)}"  # type: ignore[unreachable]
+            raise AudioError(f"{self.path} is in {codec}: convert it with the program that made it")
         self._stream = stream
         self._pieces: Iterator[Piece] | None = keep_time(
             decode_stream(self._container, stream), self._container, stream

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 try:
@@ -17,6 +18,19 @@ _LARGEST_OGG_PAGE = 65_307  # [bytes]
 def open_input(path: Path) -> av.container.InputContainer:
     # Playlists are files too: nothing but local files may be opened through them.
     return av.open(os.path.abspath(path), "r", metadata_errors="replace", options={"protocol_whitelist": "file"})
+
+
+def codec_tag(path: Path) -> str:
+    """What FFmpeg's log calls the codec, " (0x1234)" for instance; PyAV has no name for it."""
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.WARNING)
+    try:
+        with av.logging.Capture() as messages, open_input(path):
+            pass
+    finally:
+        av.logging.set_level(level)
+    found = re.search(r"Audio: \w+ (\([^)]*\))", " ".join(message for _, _, message in messages))
+    return f" {found[1]}" if found else ""
 
 
 def seconds_after_picture(container: av.container.InputContainer, stream: av.AudioStream) -> float:
