@@ -54,3 +54,13 @@ def test_a_file_without_its_end_is_restored_when_asked(
     assert capsys.readouterr().err == f"unlossy: {sentence}; add --partial to restore what is there\n"
     assert main(["restore", str(damaged), "--partial", *options]) == 0
     assert capsys.readouterr().err == f"unlossy: warning: {sentence}\n"
+
+
+def test_one_folder_without_audio_does_not_stop_the_others(
+    damaged: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scans").mkdir()
+    folders = [str(tmp_path / "scans"), str(damaged.parent)]
+    assert main(["restore", *folders, "-o", str(tmp_path / "out"), "--model", str(tiny_model)]) == 0
+    assert f"unlossy: warning: {tmp_path / 'scans'}: no audio files in this folder\n" in capsys.readouterr().err
+    assert (tmp_path / "out" / "song.flac").exists()

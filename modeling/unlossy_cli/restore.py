@@ -18,7 +18,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Restore the files and folders that the arguments name, and return the exit code."""
     silence_libraries()
     audio_format = choose_format(arguments.inputs, arguments.output, arguments.format, arguments.bit_depth)
-    jobs, errors = plan_jobs(arguments.inputs, arguments.output, audio_format)
+    jobs, errors, warnings = plan_jobs(arguments.inputs, arguments.output, audio_format)
     asked = len(jobs) + len(errors)
     share = Share.from_environment()
     settings = Settings(
@@ -33,6 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
         local_rank=share.local_rank,
     )
     share.meet()
+    if share.rank == 0:
+        warn(warnings)
     outcomes = share.gather(_restore(share.of(jobs), settings, share))
     errors += [outcome.error for outcome in outcomes if outcome.error is not None]
     if not errors:
