@@ -29,6 +29,7 @@ CHANNEL_GROUPS: dict[int, list[list[int]]] = {
     8: [[0, 1], [2], [3], [4, 5], [6, 7]],
 }
 GUARD_SECONDS = 0.003  # how far around a peak the guard turns the level down
+_INAUDIBLE = 2.0**-25  # what rounds to 0 in 24 bits
 
 
 class Stage(Protocol):
@@ -142,6 +143,24 @@ def _guard_peaks(block: np.ndarray, reach: int) -> np.ndarray:
     smooth = torch.nn.functional.avg_pool1d(padded, 2 * reach + 1, stride=1)[0].numpy()
     # Rounding may leave a peak a millionth above its limit.
     return np.concatenate([np.clip(block[:-1] * smooth, -limit, limit), block[-1:]])
+
+
+def digital_silence(block: np.ndarray, shortest: int) -> np.ndarray:
+    """Where channels are silent for `shortest` samples or more, to the last bit.
+
+    Args:
+        block (`np.ndarray` of shape `(channels, samples)`): audio.
+
+    Returns:
+        `np.ndarray` of the same shape: `bool`.
+    """
+    silent = np.abs(block) < _INAUDIBLE
+    for channel in silent:
+        # Where it becomes silent, and where it no longer is, in turn.
+        edges = np.flatnonzero(np.diff(channel, prepend=False, append=False)).reshape(-1, 2)
+        for start, stop in edges[edges[:, 1] - edges[:, 0] < shortest]:
+            channel[start:stop] = False
+    return silent
 
 
 class ArraySource:
