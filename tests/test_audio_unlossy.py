@@ -35,8 +35,8 @@ def find_offset(reference: np.ndarray, audio: np.ndarray) -> int:
     return peak if peak < size // 2 else peak - size
 
 
-def read(path: Path, frames: int = 65_536) -> np.ndarray:
-    with AudioReader(path) as reader:
+def read(path: Path, frames: int = 65_536, **options: bool) -> np.ndarray:
+    with AudioReader(path, **options) as reader:
         return np.concatenate(list(reader.blocks(frames)), axis=1)
 
 
@@ -254,8 +254,9 @@ def test_pages_of_ogg(tmp_path: Path) -> None:
     path.write_bytes(b"".join([head, comment, *audio]) + b"TAG" + bytes(125))
     assert read(path).shape[1] == 3 * 48_000
     path.write_bytes(b"".join([head, comment, audio[0], audio[1][:-100] + bytes(100), *audio[2:]]))
-    with pytest.raises(AudioError, match=r"damaged: \d\.\d s of 3\.0 s"):
-        read(path)
+    assert read(path).shape[1] == 3 * 48_000
+    with pytest.raises(AudioError, match=r"gap after \d\.\d s"):
+        read(path, strict=True)
 
 
 def test_a_wav_of_undeclared_length_or_with_data_behind_it_is_read(tmp_path: Path) -> None:
@@ -265,16 +266,6 @@ def test_a_wav_of_undeclared_length_or_with_data_behind_it_is_read(tmp_path: Pat
     for changed in (data[:4] + b"\xff" * 4 + data[8:], data[:4] + b"\0" * 4 + data[8:], data + b"\0" * 50_000):
         path.write_bytes(changed)
         assert read(path).shape[1] == RATE
-
-
-def test_damaged_in_the_middle(tmp_path: Path) -> None:
-    path = tmp_path / "damaged.mp3"
-    write(path, make_music(2 * RATE))
-    data = path.read_bytes()
-    noise = np.random.default_rng(0).bytes(5_000)
-    path.write_bytes(data[: len(data) // 2] + noise + data[len(data) // 2 :])
-    with pytest.raises(AudioError, match=r"damaged: decoding failed after [01]\.\d s"):
-        read(path)
 
 
 def test_a_cut_m4a_does_not_open(tmp_path: Path) -> None:

@@ -113,6 +113,7 @@ def test_similar_ranks_copies_first_and_goes_on_after_bad_files(
     noise = np.random.default_rng(0).normal(0, 0.1, (30_000, 2))
     soundfile.write(tmp_path / "folder" / "noise.flac", noise, 44_100)
     (tmp_path / "folder" / "bad.mp3").write_text("no audio")
+    (tmp_path / "folder" / "link.mp3").symlink_to("nowhere.mp3")
     query = Path(shutil.copy(song, tmp_path / "query.wav"))
     assert main(["encode", str(song), "--bits", "32", "--model", autoencoder]) == 0
     capsys.readouterr()
@@ -123,6 +124,8 @@ def test_similar_ranks_copies_first_and_goes_on_after_bad_files(
     assert lines[0].split()[:2] == ["1", "1.000"]
     assert lines[2].endswith("noise.flac")
     assert len(lines) == 3
+    assert "2 could not be compared" in output.err
     assert "bad.mp3" in output.err
+    assert "no such file" in output.err
     assert main(["similar", str(query), str(tmp_path / "folder"), "--model", autoencoder, "--top", "1"]) == 1
     assert len(capsys.readouterr().out.splitlines()) == 1

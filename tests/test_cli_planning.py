@@ -21,53 +21,73 @@ def outputs(jobs: list[Job], base: Path) -> dict[str, str]:
 
 
 def test_result_lies_beside_a_single_file(tmp_path: Path) -> None:
-    jobs, _ = plan_jobs([tmp_path / "song.mp3"], None, "flac")
+    jobs, *_ = plan_jobs([tmp_path / "song.mp3"], None, "flac")
     assert outputs(jobs, tmp_path) == {"song.mp3": "song.restored.flac"}
 
 
 def test_folder_keeps_its_structure_and_skips_what_is_no_input(tmp_path: Path) -> None:
     touch(tmp_path, "in/b/two.OGG", "in/a.mp3", "in/cover.jpg", "in/.hidden.mp3", "in/.trash/x.mp3")
     touch(tmp_path, "in/old.restored.flac", "in/out/earlier.flac")
-    jobs, unreadable = plan_jobs([tmp_path / "in"], str(tmp_path / "in" / "out"), "wav")
+    jobs, errors, _ = plan_jobs([tmp_path / "in"], str(tmp_path / "in" / "out"), "wav")
     assert outputs(jobs, tmp_path) == {"in/a.mp3": "in/out/a.wav", "in/b/two.OGG": "in/out/b/two.wav"}
-    assert unreadable == []
-    jobs, _ = plan_jobs([tmp_path / "in" / "b"], None, "flac")
+    assert errors == []
+    jobs, *_ = plan_jobs([tmp_path / "in" / "b"], None, "flac")
     assert outputs(jobs, tmp_path) == {"in/b/two.OGG": "in/b/two.restored.flac"}
 
 
 def test_results_into_the_folder_of_the_inputs_are_marked(tmp_path: Path) -> None:
     touch(tmp_path, "a.flac")
-    jobs, _ = plan_jobs([tmp_path], str(tmp_path), "flac")
+    jobs, *_ = plan_jobs([tmp_path], str(tmp_path), "flac")
     assert outputs(jobs, tmp_path) == {"a.flac": "a.restored.flac"}
 
 
 @pytest.mark.parametrize("output", ["out", "out/", "out.d/"])
 def test_output_that_looks_like_a_folder_is_one(tmp_path: Path, output: str) -> None:
-    jobs, _ = plan_jobs([tmp_path / "in" / "song.mp3"], f"{tmp_path}/{output}", "flac")
+    jobs, *_ = plan_jobs([tmp_path / "in" / "song.mp3"], f"{tmp_path}/{output}", "flac")
     assert jobs[0].output == tmp_path / output / "song.flac"
 
 
 def test_file_named_twice_is_restored_once(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp3")
-    jobs, _ = plan_jobs([tmp_path, tmp_path / "a.mp3"], None, "flac")
+    jobs, *_ = plan_jobs([tmp_path, tmp_path / "a.mp3"], None, "flac")
     assert len(jobs) == 1
 
 
-def test_two_inputs_with_one_output_are_refused(tmp_path: Path) -> None:
-    touch(tmp_path, "song.mp3", "song.ogg")
-    with pytest.raises(UsageError, match=r"song\.ogg and .*song\.mp3 would both be written to .*song\.restored\.flac"):
-        plan_jobs([tmp_path], None, "flac")
+def test_names_that_collide_keep_their_suffixes(tmp_path: Path) -> None:
+    touch(tmp_path, "song.mp3", "song.wav", "other.mp3")
+    jobs, errors, _ = plan_jobs([tmp_path], f"{tmp_path}/out/", "flac")
+    assert errors == []
+    assert outputs(jobs, tmp_path) == {
+        "other.mp3": "out/other.flac", "song.mp3": "out/song.mp3.flac", "song.wav": "out/song.wav.flac"
+    }  # fmt: skip
+    jobs, *_ = plan_jobs([tmp_path / "song.mp3", tmp_path / "song.wav"], None, "flac")
+    assert [job.output.name for job in jobs] == ["song.mp3.restored.flac", "song.wav.restored.flac"]
+
+
+def test_two_inputs_with_one_output_cost_one_of_them(tmp_path: Path) -> None:
+    touch(tmp_path, "a/song.mp3", "b/song.mp3", "b/other.mp3")
+    files = [tmp_path / "a/song.mp3", tmp_path / "b/song.mp3", tmp_path / "b/other.mp3"]
+    jobs, errors, _ = plan_jobs(files, f"{tmp_path}/out/", "flac")
+    assert outputs(jobs, tmp_path) == {"a/song.mp3": "out/song.mp3.flac", "b/other.mp3": "out/other.flac"}
+    assert len(errors) == 1
+    assert re.search(r"b/song\.mp3 and .*a/song\.mp3 would both be written to .*song\.mp3\.flac", errors[0])
 
 
 def test_output_that_is_an_input_is_refused(tmp_path: Path) -> None:
     song = tmp_path / "song.flac"
-    with pytest.raises(UsageError, match=re.escape(f"{song}: this output is also an input")):
-        plan_jobs([song], str(song), "flac")
+    jobs, errors, _ = plan_jobs([song], str(song), "flac")
+    assert jobs == []
+    assert errors == [f"{song}: this output is also an input; choose another one with -o"]
 
 
-def test_folder_without_audio_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_audio_costs_only_itself(tmp_path: Path) -> None:
+    touch(tmp_path, "one/song.mp3", "scans/front.png", "two/song.mp3")
+    folders = [tmp_path / "one", tmp_path / "scans", tmp_path / "two"]
+    jobs, errors, warnings = plan_jobs(folders, None, "flac")
+    assert [len(jobs), errors] == [2, []]
+    assert warnings == [f"{tmp_path / 'scans'}: no audio files in this folder"]
     with pytest.raises(UsageError, match="no audio files"):
-        plan_jobs([tmp_path], None, "flac")
+        plan_jobs([tmp_path / "scans"], None, "flac")
 
 
 @pytest.mark.parametrize("name", ["all.flac", "all", "new.flac"])
@@ -76,14 +96,14 @@ def test_file_as_output_of_several_inputs_is_refused(tmp_path: Path, name: str) 
     inputs = [tmp_path / "a.mp3", tmp_path / "b.mp3"]
     with pytest.raises(UsageError, match="need a folder"):
         plan_jobs(inputs, str(tmp_path / name), "flac")
-    jobs, _ = plan_jobs(inputs, f"{tmp_path}/new.flac/", "flac")
+    jobs, *_ = plan_jobs(inputs, f"{tmp_path}/new.flac/", "flac")
     assert outputs(jobs, tmp_path) == {"a.mp3": "new.flac/a.flac", "b.mp3": "new.flac/b.flac"}
 
 
 def test_a_name_that_leads_nowhere_does_not_stop_the_others(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp3")
     (tmp_path / "loop.mp3").symlink_to("loop.mp3")
-    jobs, _ = plan_jobs([tmp_path, tmp_path / f"{'b' * 300}.mp3"], f"{tmp_path}/out/", "flac")
+    jobs, *_ = plan_jobs([tmp_path, tmp_path / f"{'b' * 300}.mp3"], f"{tmp_path}/out/", "flac")
     assert [job.input.name[:4] for job in jobs] == ["a.mp", "loop", "bbbb"]
 
 

@@ -357,3 +357,13 @@ def test_audio_is_in_no_cycle_of_references(lively_model: UnlossyModel, tmp_path
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+def test_a_silent_channel_and_a_pause_stay_silent(lively_model: UnlossyModel) -> None:
+    audio = np.random.default_rng(0).normal(0, 0.1, (2, 3 * 44_100)).astype(np.float32)
+    audio[1] = 0  # everything is on the left, with a pause
+    audio[0, 44_100:88_200] = 0
+    result = restored(audio, lively_model)
+    assert not result[1].any()
+    assert not result[0, 44_100:88_200].any()
+    assert (result[0, :44_100] != audio[0, :44_100]).any()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from unlossy.streaming_unlossy import Overlapping
+from unlossy.streaming_unlossy import Overlapping, digital_silence
 
 REACH, SIZE = 4, 16
 SIGNAL = np.random.default_rng(0).standard_normal((2, 203))
@@ -49,3 +49,13 @@ def test_next_blocks_are_begun_before_results_are_asked_for() -> None:
     second = stage.process(SIGNAL[:, 40:80])
     assert events == [("begun", 2), ("begun", 2), ("asked for", 1), ("asked for", 1)]
     np.testing.assert_allclose(second, smooth(SIGNAL, 0)[:, : 2 * SIZE])
+
+
+def test_digital_silence_is_found_in_each_channel() -> None:
+    block = np.ones((2, 100), np.float32)
+    block[0, 20:50] = block[1, :] = 0
+    block[0, 60:69] = 1e-9
+    silent = digital_silence(block, 10)
+    assert np.flatnonzero(silent[0]).tolist() == list(range(20, 50))
+    assert silent[1].all()
+    assert not digital_silence(block, 101).any()

@@ -20,7 +20,7 @@ except OSError as error:
         f"torchaudio`, since restoring does not need it, or take a pair that fits: `pip install {pair}`."
     ) from None
 
-from .audio_unlossy import AudioError
+from .audio_unlossy import AudioError, TruncatedError
 from .compression import SHIPPED_AUTOENCODER, decode, encode, load_autoencoder
 from .configuration_unlossy import UnlossyConfig
 from .embedding import Embedding, EmbeddingError, load_embedding, save_embedding
@@ -55,6 +55,7 @@ __all__ = [
     "EmbeddingError",
     "ModelNotFoundError",
     "Restored",
+    "TruncatedError",
     "UnlossyConfig",
     "UnlossyDecoderOutput",
     "UnlossyEncoderOutput",

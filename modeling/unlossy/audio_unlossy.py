@@ -14,6 +14,19 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from .container_unlossy import (
+    TOLERATED,
+    codec_tag,
+    ends_within_a_page,
+    is_made_up,
+    itunes_length,
+    missing_bytes,
+    open_input,
+    seconds_after_picture,
+)
+from .decoding_unlossy import Piece, decode_stream, keep_time, to_float
+from .mpeg_unlossy import xing_frames
+
 try:
     import av
     import soxr
@@ -38,12 +51,18 @@ _FILE_TAGS |= {
 
 # How much [s] of what the file declares may be missing before it counts as truncated; other containers don't declare
 # it.
-_MISSING_ALLOWED = {"flac": 0.05, "wav": 0.05, "aiff": 0.05, "au": 0.05, "mov,mp4,m4a,3gp,3g2,mj2": 0.1, "ogg": 0.1}
-_LARGEST_OGG_PAGE = 65_307  # [bytes]
+_MISSING_ALLOWED = dict.fromkeys(("flac", "wav", "aiff", "au", "caf", "tta", "w64", "wv"), 0.05)
+_MISSING_ALLOWED |= dict.fromkeys(("mov,mp4,m4a,3gp,3g2,mj2", "ogg", "matroska,webm", "asf", "avi", "flv", "mp3"), 0.1)
+_ONE_DURATION = ("matroska,webm", "asf", "flv")  # of all streams together
+_NAMED_PLACES = 3  # how many damaged places a warning names
 
 
 class AudioError(ValueError):
     """An audio file that cannot be read or written; the message names the file and the reason."""
+
+
+class TruncatedError(AudioError):
+    """More than a tenth of a file is missing at its end; `partial` takes what is there."""
 
 
 class Cover(NamedTuple):
@@ -56,10 +75,15 @@ class Cover(NamedTuple):
 class AudioReader:
     """Reads the first audio stream of a file, once, block by block.
 
-    The encoder's delay and padding are taken off where the file tells them (MP3 with a LAME tag, M4A, Ogg).
+    The encoder's delay and padding are taken off where the file tells them (MP3 with a LAME tag, M4A, Ogg). What can't
+    be decoded, what the file's times leave out, and the time before the sound of a video begins become silence, so
+    that everything keeps its place.
 
     Args:
         path (`str` or `os.PathLike`): any file that FFmpeg decodes; the picture of a video is ignored.
+        strict (`bool`, defaults to `False`): whether what would be a warning is an error.
+        partial (`bool`, defaults to `False`): whether a file that ends early by more than a tenth is read with a
+            warning, too.
 
     Attributes:
         path (`Path`): the file.
@@ -72,16 +96,19 @@ class AudioReader:
         bits_per_sample (`int` or `None`): of lossless formats.
         tags (`dict[str, str]`): lower-case names, such as "title" and "artist".
         cover (`Cover` or `None`): the attached picture.
+        warnings (`list[str]`): sentences on what is odd in the file, complete after its last block.
 
     Raises:
         AudioError: no such file, a folder, empty, not audio, no samples, more than 8 channels, or a rate outside
             8 to 192 kHz.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, strict: bool = False, partial: bool = False) -> None:
         if av is None:
             raise ImportError("reading audio files needs PyAV: pip install av soxr")
         self.path = Path(path)
+        self.strict, self.partial = strict, partial
+        self.warnings: list[str] = []
         if not self.path.exists():
             raise AudioError(f"no such file: {self.path}")
         if self.path.is_dir():
@@ -91,7 +118,7 @@ class AudioReader:
         try:
             if self.path.stat().st_size == 0:
                 raise AudioError(f"{self.path} is empty")
-            self._container = _open_input(self.path)
+            self._container = open_input(self.path)
         except (av.FFmpegError, OSError) as error:
             if isinstance(error, PermissionError):
                 raise AudioError(f"{self.path} cannot be read: permission denied") from error
@@ -106,26 +133,36 @@ class AudioReader:
         if not self._container.streams.audio:
             raise AudioError(f"{self.path} has no audio in it, or is truncated")
         stream = self._container.streams.audio[0]
+        if stream.codec_context is None:
+            # PyAV's types don't know of this.
+            codec = f"a codec that FFmpeg can't decode{codec_tag(self.path)}"  # type: ignore[unreachable]
+            raise AudioError(f"{self.path} is in {codec}: convert it with the program that made it")
         self._stream = stream
-        self._frames: Iterator[av.AudioFrame] | None = decode_stream(self._container, stream)
+        self._pieces: Iterator[Piece] | None = keep_time(
+            decode_stream(self._container, stream), self._container, stream
+        )
         try:
             # What the decoder delivers counts: headers miss the doubled rate of HE-AAC, for instance.
-            self._first = next(self._frames, None)
+            self._first = next(self._pieces, None)
         except av.FFmpegError as error:
             raise AudioError(f"{self.path} is damaged: decoding failed at its beginning") from error
         if self._first is None:
             raise AudioError(f"{self.path} has no samples that can be decoded")
 
-        self.sampling_rate = self._first.sample_rate
-        self.channels = self._first.layout.nb_channels
+        frame = self._first.frame
+        self.sampling_rate, self.channels = frame.sample_rate, frame.layout.nb_channels
         if not 1 <= self.channels <= MAX_CHANNELS:
             raise AudioError(f"{self.path} has {self.channels} channels: at most {MAX_CHANNELS} can be read")
         if not SAMPLING_RATES[0] <= self.sampling_rate <= SAMPLING_RATES[1]:
             raise AudioError(f"{self.path} has a sampling rate of {self.sampling_rate} Hz: 8 to 192 kHz can be read")
         self.codec = stream.codec_context.codec.canonical_name
         self.bit_rate = stream.bit_rate or self._container.bit_rate or None
-        self.bits_per_sample = _bits_per_sample(self.codec, self._first.format.name)
-        self.num_frames = self._declared_frames()
+        self.bits_per_sample = _bits_per_sample(self.codec, frame.format.name)
+        # Where there is a picture, sound that begins later than it stays later.
+        self._delay = round(seconds_after_picture(self._container, stream) * self.sampling_rate)
+        self._end = itunes_length(self._container, stream, self.sampling_rate)
+        declared = self._declared_frames() if self._end is None else self._end
+        self.num_frames = declared
         tags = {**self._container.metadata, **stream.metadata}
         self.tags = {name.lower(): text for name, text in tags.items() if name.lower() not in _FILE_TAGS}
         self.cover = _read_cover(self.path)
@@ -134,6 +171,7 @@ class AudioReader:
         stream, container = self._stream, self._container
         if stream.duration is not None and stream.time_base is not None:
             frames = round(stream.duration * stream.time_base * self.sampling_rate)
+            frames += self._delay
             if self.codec == "opus" and container.format.name == "ogg":
                 # FFmpeg counts from zero, also for a recording of a stream, which starts somewhere in it.
                 frames -= stream.codec_context.delay + (stream.start_time or 0)
@@ -173,52 +211,83 @@ class AudioReader:
             yield np.concatenate(pending, axis=1)
 
     def _decoded(self) -> Iterator[np.ndarray]:
-        if self._frames is None:
+        if self._pieces is None:
             raise RuntimeError(f"{self.path} has been read already: open it again")
-        frames, self._frames = self._frames, None
-        position = 0
+        pieces, self._pieces = self._pieces, None
+        yield from self._silence(self._delay)
+        position = self._delay
+        end = math.inf if self._end is None else self._delay + self._end
+        holes: list[tuple[float, float]] = []  # [s] where and how long
         try:
-            for frame in _chain(self._first, frames):
+            for frame, length, missing, damaged in _chain(self._first, pieces):
                 seconds = position / self.sampling_rate
                 if (frame.sample_rate, frame.layout.nb_channels) != (self.sampling_rate, self.channels):
                     raise AudioError(f"{self.path} changes its sampling rate or channels after {seconds:.1f} s")
-                samples = to_float(frame)[:, : self._true_length(frame)]
+                if missing:
+                    holes.append((seconds, missing / self.sampling_rate))
+                    if self.strict:
+                        reason = "is damaged: decoding failed" if damaged else "has a gap"
+                        raise AudioError(f"{self.path} {reason} after {seconds:.1f} s")
+                    yield from self._silence(missing)
+                length = int(min(length, max(end - position - missing, 0)))
+                samples = to_float(frame)[:, :length]
                 if not np.isfinite(samples).all():
                     raise AudioError(
                         f"{self.path} has samples that are not finite (NaN or infinity) after {seconds:.1f} s"
                     )
-                position += samples.shape[1]
+                position += missing + samples.shape[1]
                 yield samples
         except av.FFmpegError as error:
             seconds = position / self.sampling_rate
-            raise AudioError(f"{self.path} is truncated or damaged: decoding failed after {seconds:.1f} s") from error
-        self._check_complete(position)
+            sentence = f"{self.path} is truncated or damaged: decoding failed after {seconds:.1f} s"
+            if self.strict or not self.partial:
+                raise TruncatedError(sentence) from error
+            self.warnings.append(sentence)
+        else:
+            self._check_complete(position)
+        if holes:
+            self.warnings.append(f"{self.path} {_describe_holes(holes)}")
 
-    def _true_length(self, frame: av.AudioFrame) -> int:
-        # AAC in MP4 always decodes to whole frames: how much of the last one counts is only told by its duration.
-        if self.codec != "aac" or "mp4" not in self._container.format.name or not (frame.duration and frame.time_base):
-            return frame.samples
-        return min(frame.samples, round(frame.duration * frame.time_base * self.sampling_rate))
+    def _silence(self, frames: int) -> Iterator[np.ndarray]:
+        for start in range(0, frames, self.sampling_rate):
+            yield np.zeros((self.channels, min(frames - start, self.sampling_rate)), np.float32)
 
     def _check_complete(self, position: int) -> None:
-        declared = self.num_frames
-        if self._container.format.name == "ogg" and ends_within_a_page(self.path):
+        there = position / self.sampling_rate
+        container = self._container.format.name
+        if container == "ogg" and ends_within_a_page(self.path):
             # Ogg has its length in its last page only.
-            seconds = position / self.sampling_rate
-            raise AudioError(f"{self.path} is truncated: it breaks off after {seconds:.1f} s")
-        if self._container.format.name == "wav":
-            # FFmpeg takes the length of a WAV file from its size, and that of what stands behind the samples with it.
-            bits = self.bit_rate if self.codec.startswith("pcm") else None
-            declared = position + (8 * _missing_bytes(self.path) * self.sampling_rate // bits if bits else 0)
-        if declared is None:
+            self._report_missing(f"{self.path} is truncated: it breaks off after {there:.1f} s", severe=True)
             return
-        allowed = _MISSING_ALLOWED.get(self._container.format.name, math.inf) * self.sampling_rate
-        if self.codec == "mp3" and self._stream.start_time:
-            # There is a LAME tag, whose length is lost for an estimate when something is appended to the file.
-            allowed = 0.1 * declared
+        declared, is_cut = self.num_frames, True
+        if container == "wav":
+            # FFmpeg takes the length of a WAV file from its size, and that of what stands behind the samples with it.
+            missing = missing_bytes(self.path)
+            counted = position if self.codec.startswith("pcm") else max(position, declared or 0)
+            declared = counted + (8 * missing * self.sampling_rate // self.bit_rate if self.bit_rate else 0)
+            is_cut = not is_made_up(missing + self.path.stat().st_size)
+        elif container == "aiff":
+            is_cut = missing_bytes(self.path) > 0
+        others = [stream for stream in self._container.streams if stream is not self._stream]
+        if declared is None or (container in _ONE_DURATION and others):
+            return
+        allowed = _MISSING_ALLOWED.get(container, math.inf) * self.sampling_rate
+        if container == "mp3":
+            # Without a Xing tag, or with something appended to the file of the tag, FFmpeg estimates.
+            whole_frames = xing_frames(self.path) * self._stream.codec_context.frame_size
+            declared = min(declared, whole_frames)
         if position < declared - allowed:
-            there, whole = position / self.sampling_rate, declared / self.sampling_rate
-            raise AudioError(f"{self.path} is truncated or damaged: {there:.1f} s of {whole:.1f} s can be decoded")
+            whole = declared / self.sampling_rate
+            reason = "is truncated or damaged" if is_cut else "declares too much"
+            self._report_missing(
+                f"{self.path} {reason}: {there:.1f} s of {whole:.1f} s can be decoded",
+                severe=is_cut and position < (1 - TOLERATED) * declared,
+            )
+
+    def _report_missing(self, sentence: str, severe: bool) -> None:
+        if self.strict or (severe and not self.partial):
+            raise TruncatedError(sentence)
+        self.warnings.append(sentence)
 
     def close(self) -> None:
         self._container.close()
@@ -230,79 +299,14 @@ class AudioReader:
         self.close()
 
 
-def decode_stream(container: av.container.InputContainer, stream: av.AudioStream) -> Iterator[av.AudioFrame]:
-    """Decode an audio stream frame by frame.
-
-    A failure at the very end is passed over, since many MP3 files end in foreign tags; one in the middle raises
-    FFmpeg's error.
-    """
-    decoder = stream.codec_context
-    if decoder.name == "opus":
-        # FFmpeg's own Opus decoder puts what was coded in the speech modes (noise-like stereo below 56 kbps, say) 3 or
-        # 4 samples too early, and leaves 312 samples of padding on short files; libopus does neither.
-        decoder = av.CodecContext.create("libopus", "r")
-        decoder.options = {"request_sample_fmt": "flt"}
-        decoder.extradata = stream.codec_context.extradata
-        decoder.sample_rate = stream.rate
-        decoder.layout = stream.layout
-    failure: av.FFmpegError | None = None
-    for packet in container.demux(stream):
-        try:
-            frames = decoder.decode(packet if packet.size else None)
-        except av.FFmpegError as error:
-            failure = failure or error
-            continue
-        if frames and failure is not None:
-            raise failure
-        yield from frames
+def _describe_holes(holes: list[tuple[float, float]]) -> str:
+    """Where something is missing, and how much it is together."""
+    places = ", ".join(f"{place:.2f}" for place, _ in holes[:_NAMED_PLACES])
+    more = f" and {len(holes) - _NAMED_PLACES} other places" if len(holes) > _NAMED_PLACES else ""
+    return f"has no audio at {places} s{more}: {sum(length for _, length in holes):.2f} s are filled with silence"
 
 
-def to_float(frame: av.AudioFrame) -> np.ndarray:
-    """Samples of a frame of any sample format as float32 of shape `(channels, samples)`, full scale ±1."""
-    if frame.format.is_planar and frame.layout.nb_channels == MAX_CHANNELS:
-        # PyAV counts planes up to a null pointer, for which eight leave no room in FFmpeg's array, and crashes.
-        frame = av.AudioResampler(frame.format.packed).resample(frame)[0]
-    samples = frame.to_ndarray()
-    if frame.format.is_packed:
-        samples = samples.reshape(-1, frame.layout.nb_channels).T
-    if samples.dtype == np.uint8:
-        return (samples.astype(np.float32) - 128) / 128
-    if np.issubdtype(samples.dtype, np.integer):
-        # In double precision, because 32 bits don't fit into float32.
-        return (samples / 2.0 ** (8 * samples.itemsize - 1)).astype(np.float32)
-    return samples.astype(np.float32, copy=False)
-
-
-def _open_input(path: Path) -> av.container.InputContainer:
-    # Playlists are files too: nothing but local files may be opened through them.
-    return av.open(os.path.abspath(path), "r", metadata_errors="replace", options={"protocol_whitelist": "file"})
-
-
-def _missing_bytes(path: Path) -> int:
-    """How many bytes fewer a WAV file has than its header says."""
-    with path.open("rb") as file:
-        head = file.read(12)
-    declared = 8 + int.from_bytes(head[4:8], "little")
-    # A program that writes to a pipe doesn't know the length and declares the largest.
-    if head[:4] != b"RIFF" or head[8:] != b"WAVE" or declared >= 2**31 - 2**16:
-        return 0
-    return max(declared - path.stat().st_size, 0)
-
-
-def ends_within_a_page(path: Path) -> bool:
-    """Whether an Ogg file has been cut: what is left of its last page is shorter than the page's header says."""
-    with path.open("rb") as file:
-        file.seek(max(path.stat().st_size - _LARGEST_OGG_PAGE, 0))
-        tail = file.read()
-    start = tail.rfind(b"OggS")
-    if start < 0:
-        return False  # something else stands behind the last page
-    page = tail[start:]
-    header, segments = 27, page[26] if len(page) > 26 else 0
-    return len(page) < header + segments + sum(page[header : header + segments])
-
-
-def _chain(first: av.AudioFrame | None, rest: Iterator[av.AudioFrame]) -> Iterator[av.AudioFrame]:
+def _chain(first: Piece | None, rest: Iterator[Piece]) -> Iterator[Piece]:
     if first is not None:
         yield first
     yield from rest
@@ -317,7 +321,7 @@ def _bits_per_sample(codec: str, sample_format: str) -> int | None:
 
 
 def _read_cover(path: Path) -> Cover | None:
-    with _open_input(path) as container:
+    with open_input(path) as container:
         for stream in container.streams.video:
             if stream.disposition & av.stream.Disposition.attached_pic:
                 mime = {"mjpeg": "image/jpeg"}.get(stream.codec_context.name, f"image/{stream.codec_context.name}")

@@ -96,7 +96,7 @@ def encode(
                 parts.append(values)
             if progress and total:
                 progress(min(received / total, 1.0))
-        tags = dict(source.tags or {})
+        tags, warnings = dict(source.tags or {}), tuple(source.warnings)
     name = str(config._name_or_path)
     return Embedding(
         values=np.concatenate(parts, axis=1),
@@ -108,6 +108,7 @@ def encode(
         model=Path(name).resolve().name if os.path.isdir(name) else name,
         fingerprint=weights_fingerprint(model),
         tags=tags,
+        warnings=warnings,
     )
 
 

@@ -19,8 +19,10 @@ try:
 except ImportError:
     av = soundfile = soxr = None  # type: ignore[assignment]
 
-from .audio_unlossy import AudioError, AudioReader, Resampler, decode_stream, ends_within_a_page, to_float
+from .audio_unlossy import AudioError, AudioReader, Resampler
 from .audio_writing_unlossy import Encoder, TemporaryFile
+from .container_unlossy import ends_within_a_page
+from .decoding_unlossy import decode_stream, to_float
 
 CODECS = ("mp3", "aac", "vorbis", "opus")
 SAMPLING_RATE = 44_100  # [Hz] of everything that `decode` returns
@@ -130,12 +132,15 @@ def decode(data: bytes, num_frames: int) -> np.ndarray:
         with av.open(io.BytesIO(data), "r") as container:
             stream = container.streams.audio[0]
             rate = stream.rate
-            blocks = [to_float(frame) for frame in decode_stream(container, stream)]
+            decoded = list(decode_stream(container, stream))
     except (av.FFmpegError, IndexError) as error:
         raise AudioError(f"the compressed audio cannot be decoded: {error}") from error
-    if not blocks:
+    if not decoded:
         raise AudioError("the compressed audio has no samples")
-    audio = _resample(np.concatenate(blocks, axis=1), rate, SAMPLING_RATE)[:, :num_frames]
+    if any(item.lost for item in decoded):
+        raise AudioError("the compressed audio cannot be decoded: it is damaged")
+    whole = np.concatenate([to_float(item.frame) for item in decoded], axis=1)
+    audio = _resample(whole, rate, SAMPLING_RATE)[:, :num_frames]
     return np.pad(audio, ((0, 0), (0, num_frames - audio.shape[1])))
 
 
@@ -146,7 +151,7 @@ def degrade(
     bitrate_kbps: int,
     *,
     overwrite: bool = False,
-) -> None:
+) -> tuple[str, ...]:
     """Encode an audio file with a lossy codec, block by block, at the sampling rate that `encode` has for the codec.
 
     Args:
@@ -154,6 +159,9 @@ def degrade(
         output (`str` or `os.PathLike`): its suffix must suit the codec (see `SUFFIXES`).
         codec (`str`), bitrate_kbps (`int`): as for `encode`.
         overwrite (`bool`, defaults to `False`): whether an existing file may be replaced.
+
+    Returns:
+        `tuple[str, ...]`: a sentence on each thing that is odd in the input.
 
     Raises:
         ValueError: unknown codec or bitrate, more than 2 channels, a suffix that does not suit the codec.
@@ -180,6 +188,7 @@ def degrade(
                 # libsndfile says nothing when the end does not fit on the disk.
                 raise AudioError(f"cannot write {output}: the end is missing; is the disk full?")
             temporary.keep()
+            return tuple(reader.warnings)
         except (av.FFmpegError, soundfile.LibsndfileError, OSError) as error:
             reason = getattr(error, "strerror", None) or error
             raise AudioError(f"cannot write {output}: {reason}") from error

@@ -52,6 +52,7 @@ class Embedding:
         model (`str`): name of the model that made it, for people.
         fingerprint (`str`): of that model's weights, see [`weights_fingerprint`].
         tags (`dict[str, str]`): of the audio file.
+        warnings (`tuple[str, ...]`): a sentence on each thing that is odd in the audio file; not saved.
     """
 
     values: np.ndarray
@@ -62,6 +63,7 @@ class Embedding:
     model: str
     fingerprint: str
     tags: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:

@@ -36,6 +36,7 @@ class FileInformation:
         cutoff_hz (`float` or `None`): where the spectrum ends in a cliff, in Hz, or half of a sampling rate below 40
             kHz; `None` if the band is full.
         advice (`str`): a sentence on what a restoration would do.
+        warnings (`tuple[str, ...]`): a sentence on each thing that is odd in the file.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class FileInformation:
     duration_s: float
     cutoff_hz: float | None
     advice: str
+    warnings: tuple[str, ...] = ()
 
 
 def inspect_file(path: str | os.PathLike[str]) -> FileInformation:
@@ -75,6 +77,7 @@ def inspect_file(path: str | os.PathLike[str]) -> FileInformation:
             duration_s=frames / reader.sampling_rate,
             cutoff_hz=cutoff_hz,
             advice=_advise(reader, cutoff_hz, silent=bool(power.max() < _SILENCE)),
+            warnings=tuple(reader.warnings),
         )
 
 

@@ -32,6 +32,7 @@ from .streaming_unlossy import (
     Overlapping,
     PeakGuard,
     Stage,
+    digital_silence,
     mark_last,
     model_blocks,
     open_source,
@@ -39,6 +40,7 @@ from .streaming_unlossy import (
 
 # Two blocks side by side, each with half of the threads, take 15 % less time than one after the other with all of them.
 AT_ONCE = 2
+SHORTEST_SILENCE = 0.02  # [s] of zeros, which are there only where nothing was recorded
 
 SHIPPED_MODEL = str(Path(__file__).parent / "checkpoints" / "unlossy-44khz")
 
@@ -57,12 +59,14 @@ class Restored:
         sampling_rate (`int`): [Hz]; of a file, the nearest that its format has.
         num_frames (`int`): length [samples].
         output (`Path` or `None`): the file that was written.
+        warnings (`tuple[str, ...]`): a sentence on each thing that is odd in the file, such as where it is damaged.
     """
 
     audio: np.ndarray | Tensor | None
     sampling_rate: int
     num_frames: int
     output: Path | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def load_model(model: str | os.PathLike[str] | None = None, device: str = "auto") -> UnlossyModel:
@@ -109,6 +113,8 @@ def restore(
     format: str | None = None,
     bit_depth: str = "24",
     overwrite: bool = False,
+    strict: bool = False,
+    partial: bool = False,
     block_seconds: float = 8.0,
     progress: Callable[[float], None] | None = None,
 ) -> Restored:
@@ -126,6 +132,9 @@ def restore(
         output_sampling_rate (`int`, *optional*): rate of the result [Hz]. By default the input's, or 44.1 kHz if that
             is more.
         format, bit_depth, overwrite: of the written file, see [`AudioWriter`].
+        strict (`bool`, defaults to `False`): whether a file with anything odd in it is refused. By default what can be
+            decoded is restored, silence stands for the rest, and [`Restored`] has `warnings`.
+        partial (`bool`, defaults to `False`): whether a file that ends early by more than a tenth is restored, too.
         block_seconds (`float`, defaults to 8.0): length of a block [s]; on a CPU, two are worked on at a time. It
             changes the use of memory, not the samples.
         progress (callable, *optional*): is told the share that is done, from 0 to 1.
@@ -136,7 +145,7 @@ def restore(
     Raises:
         ValueError: `detail` or `output_sampling_rate` out of range, or an array of another shape or type, empty, or
             with NaN or infinity.
-        AudioError: the file can't be read or written.
+        AudioError: the file can't be read or written; `TruncatedError` if `partial` takes what is there.
     """
     if not 0 <= detail <= 1:
         raise ValueError(f"detail must be from 0 to 1, got {detail}")
@@ -144,7 +153,7 @@ def restore(
         raise ValueError(f"output_sampling_rate must be from 8000 to 192000 Hz, got {output_sampling_rate}")
     model = model if model is not None else _shipped_model()
     with ExitStack() as stack:
-        source = stack.enter_context(open_source(audio, sampling_rate))
+        source = stack.enter_context(open_source(audio, sampling_rate, strict=strict, partial=partial))
         rate, channels, total = source.sampling_rate, source.channels, source.num_frames
         working_rate = max(rate, model.config.sampling_rate)
         final_rate = output_sampling_rate or working_rate
@@ -181,9 +190,10 @@ def restore(
                 progress(min(num_frames * rate / (final_rate * total), 1.0))
     if progress:
         progress(1.0)  # whatever a header said about the length
+    warnings = tuple(source.warnings)
     if isinstance(sink, Collector):
-        return Restored(sink.result(audio), final_rate, num_frames)
-    return Restored(None, sink.sampling_rate, sink.num_frames, sink.path)
+        return Restored(sink.result(audio), final_rate, num_frames, warnings=warnings)
+    return Restored(None, sink.sampling_rate, sink.num_frames, sink.path, warnings)
 
 
 class _Correction:
@@ -249,6 +259,7 @@ def _change(block: np.ndarray, position: int, model: UnlossyModel, detail: float
         change[group] = (restored - degraded)[0].cpu().numpy()
     if not np.isfinite(change).all():
         raise ValueError(f"the samples reach {np.abs(block).max():g} times full scale, too much for the network")
+    change[digital_silence(block, round(SHORTEST_SILENCE * model.config.sampling_rate))] = 0
     return change
 
 

@@ -29,6 +29,7 @@ CHANNEL_GROUPS: dict[int, list[list[int]]] = {
     8: [[0, 1], [2], [3], [4, 5], [6, 7]],
 }
 GUARD_SECONDS = 0.003  # how far around a peak the guard turns the level down
+_INAUDIBLE = 2.0**-25  # what rounds to 0 in 24 bits
 
 
 class Stage(Protocol):
@@ -144,10 +145,29 @@ def _guard_peaks(block: np.ndarray, reach: int) -> np.ndarray:
     return np.concatenate([np.clip(block[:-1] * smooth, -limit, limit), block[-1:]])
 
 
+def digital_silence(block: np.ndarray, shortest: int) -> np.ndarray:
+    """Where channels are silent for `shortest` samples or more, to the last bit.
+
+    Args:
+        block (`np.ndarray` of shape `(channels, samples)`): audio.
+
+    Returns:
+        `np.ndarray` of the same shape: `bool`.
+    """
+    silent = np.abs(block) < _INAUDIBLE
+    for channel in silent:
+        # Where it becomes silent, and where it no longer is, in turn.
+        edges = np.flatnonzero(np.diff(channel, prepend=False, append=False)).reshape(-1, 2)
+        for start, stop in edges[edges[:, 1] - edges[:, 0] < shortest]:
+            channel[start:stop] = False
+    return silent
+
+
 class ArraySource:
     """An array as a source of blocks, with the attributes of [`AudioReader`]."""
 
     tags, cover = None, None
+    warnings: tuple[str, ...] = ()
 
     def __init__(self, audio: np.ndarray | Tensor, sampling_rate: int | None):
         if sampling_rate is None:
@@ -176,7 +196,11 @@ class ArraySource:
 
 @contextmanager
 def open_source(
-    audio: str | os.PathLike[str] | np.ndarray | Tensor, sampling_rate: int | None
+    audio: str | os.PathLike[str] | np.ndarray | Tensor,
+    sampling_rate: int | None,
+    *,
+    strict: bool = False,
+    partial: bool = False,
 ) -> Iterator[ArraySource | AudioReader]:
     """A file or an array, to be read in blocks; see [`restore`] for the arguments and errors."""
     if isinstance(audio, np.ndarray | Tensor):
@@ -184,7 +208,7 @@ def open_source(
     elif sampling_rate is not None:
         raise ValueError("sampling_rate is for arrays; a file knows its own")
     else:
-        with AudioReader(audio) as reader:
+        with AudioReader(audio, strict=strict, partial=partial) as reader:
             yield reader
 
 

@@ -90,6 +90,13 @@ def _add_restore(parser: argparse.ArgumentParser) -> None:
         "--bit-depth", choices=("16", "24", "32f"), help="of wav (all) and flac (16, 24) output (default: 24)"
     )
     _add_overwrite(parser)
+    oddities = parser.add_mutually_exclusive_group()
+    oddities.add_argument(
+        "--strict", action="store_true", help="refuse damaged files; by default a warning names what is silent in them"
+    )
+    oddities.add_argument(
+        "--partial", action="store_true", help="restore files, too, of whose end more than a tenth is missing"
+    )
 
 
 def _add_degrade(parser: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 
+from unlossy_cli.planning import warn
 from unlossy_cli.quiet import silence_libraries
 
 
@@ -10,6 +11,6 @@ def run(arguments: argparse.Namespace) -> int:
     silence_libraries()
     from unlossy.degradation import degrade
 
-    degrade(arguments.input, arguments.output, arguments.codec, arguments.bitrate, overwrite=arguments.overwrite)
+    warn(degrade(arguments.input, arguments.output, arguments.codec, arguments.bitrate, overwrite=arguments.overwrite))
     print(f"{arguments.input} -> {arguments.output}")
     return 0

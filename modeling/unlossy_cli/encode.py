@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from unlossy_cli.planning import warn
 from unlossy_cli.progress import progress_bar
 from unlossy_cli.quiet import silence_libraries, silence_transformers
 
@@ -26,6 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = load_autoencoder(arguments.model, arguments.device)
     with progress_bar(source.name) as report:
         embedding = encode(source, model, progress=report)
+    warn(embedding.warnings)
     size = save_embedding(embedding, output, bits=arguments.bits, overwrite=arguments.overwrite)
     plain = embedding.values.size * arguments.bits
     print(

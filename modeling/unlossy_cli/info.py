@@ -2,6 +2,7 @@
 
 import argparse
 
+from unlossy_cli.planning import warn
 from unlossy_cli.quiet import silence_libraries
 
 
@@ -11,6 +12,7 @@ def run(arguments: argparse.Namespace) -> int:
     from unlossy.information import inspect_file
 
     information = inspect_file(arguments.input)
+    warn(information.warnings)
     bit_rate = "unknown" if information.bit_rate is None else f"{information.bit_rate / 1000:.0f} kbps"
     cutoff = "none (full band)" if information.cutoff_hz is None else f"{information.cutoff_hz:,.0f} Hz"
     minutes, seconds = divmod(round(information.duration_s, 1), 60)

@@ -1,9 +1,12 @@
 """Which files are restored, and where each result goes. Only names are looked at here, no audio is opened."""
 
 import os
-from collections.abc import Iterator, Sequence
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 OUTPUT_FORMATS = ("wav", "flac", "mp3", "opus", "m4a")
 LOSSLESS_BIT_DEPTHS = {"wav": ("16", "24", "32f"), "flac": ("16", "24")}
@@ -30,11 +33,21 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one job ended. `error` is one sentence that names the file, or None; `fatal` if no other file can succeed."""
+    """How one job ended. `error` is one sentence that names the file, or None; `fatal` if no other file can succeed;
+    `warnings` are sentences on what is odd in a file that was restored."""
 
     job: Job
     error: str | None = None
     fatal: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+class Plan(NamedTuple):
+    """What a run does. `errors` are sentences on inputs that can't be restored, and `warnings` on what is odd."""
+
+    jobs: list[Job]
+    errors: list[str]
+    warnings: list[str]
 
 
 class UsageError(ValueError):
@@ -46,6 +59,12 @@ def describe(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror is not None:
         return error.strerror if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
     return str(error)
+
+
+def warn(sentences: Iterable[str]) -> None:
+    """Tell what is odd in a file, each in a line of its own."""
+    for sentence in sentences:
+        print(f"unlossy: warning: {sentence}", file=sys.stderr)
 
 
 def choose_format(inputs: Sequence[Path], output: str | None, wanted: str | None, bit_depth: str | None) -> str:
@@ -71,7 +90,7 @@ def choose_format(inputs: Sequence[Path], output: str | None, wanted: str | None
     return chosen
 
 
-def plan_jobs(inputs: Sequence[Path], output: str | None, audio_format: str) -> tuple[list[Job], list[str]]:
+def plan_jobs(inputs: Sequence[Path], output: str | None, audio_format: str) -> Plan:
     """List every file to restore with its output, in an order that is the same on every machine.
 
     Args:
@@ -79,22 +98,20 @@ def plan_jobs(inputs: Sequence[Path], output: str | None, audio_format: str) -> 
         output (`str`, *optional*): a file (one input file only) or a folder; default: beside each input.
         audio_format (`str`): one of `OUTPUT_FORMATS`.
 
-    Returns:
-        the jobs, and one sentence for each folder that could not be read.
-
     Raises:
-        UsageError: if there is nothing to do, two inputs have the same output, or an output is itself an input.
+        UsageError: if there is nothing to do, or the name of the output is no good.
     """
     if output is not None and not _is_folder_name(inputs, output):
-        jobs = [Job(inputs[0], Path(output))]
-        unreadable: list[str] = []
+        plan = Plan([Job(inputs[0], Path(output))], [], [])
     else:
         folder = None if output is None else Path(output)
         if output is not None:
             _check_folder(output)
-        jobs, unreadable = _plan_into_folder(inputs, folder, audio_format)
-    _check_outputs(jobs)
-    return jobs, unreadable
+        plan = _plan_into_folder(inputs, folder, audio_format)
+    _check_outputs(plan)
+    if not plan.jobs and not plan.errors:
+        raise UsageError(plan.warnings[0])
+    return plan
 
 
 def _is_folder_name(inputs: Sequence[Path], output: str) -> bool:
@@ -127,20 +144,26 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _plan_into_folder(inputs: Sequence[Path], folder: Path | None, audio_format: str) -> tuple[list[Job], list[str]]:
+def _plan_into_folder(inputs: Sequence[Path], folder: Path | None, audio_format: str) -> Plan:
     jobs: dict[Path, Job] = {}  # by real path: a file named twice is restored once
-    unreadable: list[str] = []
+    plan = Plan([], [], [])
     for given in inputs:
-        is_folder = os.path.isdir(given)
-        found = list(search(given, folder, unreadable)) if is_folder else [given]
-        if not found and not unreadable:
-            raise UsageError(f"{given}: no audio files in this folder")
+        is_folder, before = os.path.isdir(given), len(plan.errors)
+        found = list(search(given, folder, plan.errors)) if is_folder else [given]
+        if not found and len(plan.errors) == before:
+            plan.warnings.append(f"{given}: no audio files in this folder")
         for path in found:
             below = path.parent.relative_to(given) if is_folder else Path()
             parent = path.parent if folder is None else folder / below
             mark = RESTORED_MARK if _real(parent) == _real(path.parent) else ""
             jobs.setdefault(_real(path), Job(path, parent / f"{path.stem}{mark}.{audio_format}"))
-    return list(jobs.values()), unreadable
+    uses = Counter(_real(job.output) for job in jobs.values())
+    for job in jobs.values():
+        if uses[_real(job.output)] > 1:  # song.mp3 and song.wav: their suffixes tell them apart
+            name = f"{job.input.name}{job.output.name.removeprefix(job.input.stem)}"
+            job = Job(job.input, job.output.with_name(name))
+        plan.jobs.append(job)
+    return plan
 
 
 def search(root: Path, output_folder: Path | None, unreadable: list[str]) -> Iterator[Path]:
@@ -160,16 +183,21 @@ def search(root: Path, output_folder: Path | None, unreadable: list[str]) -> Ite
                 yield path
 
 
-def _check_outputs(jobs: Sequence[Job]) -> None:
-    inputs = {_real(job.input) for job in jobs}
+def _check_outputs(plan: Plan) -> None:
+    """Leave out jobs whose output is an input or that of an earlier job: they become errors."""
+    inputs = {_real(job.input) for job in plan.jobs}
     taken: dict[Path, Path] = {}
-    for job in jobs:
+    for job in list(plan.jobs):
         output = _real(job.output)
         if output in inputs:
-            raise UsageError(f"{job.output}: this output is also an input; choose another one with -o")
-        if output in taken:
-            raise UsageError(
+            error = f"{job.output}: this output is also an input; choose another one with -o"
+        elif output in taken:
+            error = (
                 f"{job.input} and {taken[output]} would both be written to {job.output}; "
                 "rename one of them, or restore them into different folders"
             )
-        taken[output] = job.input
+        else:
+            taken[output] = job.input
+            continue
+        plan.jobs.remove(job)
+        plan.errors.append(error)

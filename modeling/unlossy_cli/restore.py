@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from unlossy_cli.planning import Job, Outcome, choose_format, plan_jobs
+from unlossy_cli.planning import Job, Outcome, choose_format, plan_jobs, warn
 from unlossy_cli.quiet import silence_libraries
 from unlossy_cli.sharing import Share
 from unlossy_cli.work import Settings, find_problem
@@ -18,7 +18,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Restore the files and folders that the arguments name, and return the exit code."""
     silence_libraries()
     audio_format = choose_format(arguments.inputs, arguments.output, arguments.format, arguments.bit_depth)
-    jobs, errors = plan_jobs(arguments.inputs, arguments.output, audio_format)
+    jobs, errors, warnings = plan_jobs(arguments.inputs, arguments.output, audio_format)
     asked = len(jobs) + len(errors)
     share = Share.from_environment()
     settings = Settings(
@@ -28,9 +28,13 @@ def run(arguments: argparse.Namespace) -> int:
         format=audio_format,
         bit_depth=arguments.bit_depth or "24",
         overwrite=arguments.overwrite,
+        strict=arguments.strict,
+        partial=arguments.partial,
         local_rank=share.local_rank,
     )
     share.meet()
+    if share.rank == 0:
+        warn(warnings)
     outcomes = share.gather(_restore(share.of(jobs), settings, share))
     errors += [outcome.error for outcome in outcomes if outcome.error is not None]
     if not errors:
@@ -72,6 +76,8 @@ def _restore(jobs: Sequence[Job], settings: Settings, share: Share) -> list[Outc
                 break
             report(outcome.job, 1.0)
             if outcome.error is None:
+                with tqdm.external_write_mode(sys.stderr):
+                    warn(outcome.warnings)
                 tqdm.write(f"{outcome.job.input} -> {outcome.job.output}", file=sys.stdout)
     return outcomes
 

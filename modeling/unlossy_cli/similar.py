@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from unlossy_cli.planning import describe, search
+from unlossy_cli.planning import describe, search, warn
 from unlossy_cli.progress import progress_bar
 from unlossy_cli.quiet import silence_libraries, silence_transformers
 
@@ -21,20 +21,25 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"{folder}: is no folder")
     errors: list[str] = []
     files = [*search(folder, None, errors), *sorted(folder.rglob(f"*{SUFFIX}"))]
-    files = [path for path in files if not path.samefile(query)]
+    # A link to nowhere fails in its turn.
+    files = [path for path in files if not (path.exists() and query.exists() and path.samefile(query))]
     if not files:
         raise ValueError(f"{folder}: no audio files or embeddings in this folder to compare with")
     silence_transformers()
     model = load_autoencoder(arguments.model, arguments.device)
     wanted = embedding_of(query, model)
+    odd = list(wanted.warnings)
     found: list[tuple[Path, Embedding]] = []
     with progress_bar(folder.name) as report:
         for number, path in enumerate(files, start=1):
             try:
-                found.append((path, embedding_of(path, model)))
+                embedding = embedding_of(path, model)
+                found.append((path, embedding))
+                odd.extend(embedding.warnings)
             except (ValueError, OSError) as error:  # one bad file doesn't stop the rest
                 errors.append(describe(error))
             report(number / len(files))
+    warn(odd)
     for place, neighbour in enumerate(rank(wanted, found, model.config)[: arguments.top], start=1):
         print(f"{place:3}  {neighbour.similarity:6.3f}  {neighbour.shift_s:+8.1f} s  {neighbour.path}")
     if errors:

@@ -26,6 +26,8 @@ class Settings:
     format: str
     bit_depth: str
     overwrite: bool
+    strict: bool = False
+    partial: bool = False
     local_rank: int = 0
     threads: int | None = None  # None: PyTorch's own choice
 
@@ -47,7 +49,7 @@ def restore_file(job: Job, settings: Settings, progress: Callable[[float], None]
     """Restore one file; whatever goes wrong with it is returned, not raised, so that the next file has its turn."""
     silence_libraries()
     try:
-        from unlossy.audio_unlossy import AudioReader
+        from unlossy.audio_unlossy import AudioReader, TruncatedError
         from unlossy.restoration_unlossy import restore
 
         with AudioReader(job.input):
@@ -61,23 +63,29 @@ def restore_file(job: Job, settings: Settings, progress: Callable[[float], None]
             return Outcome(job, f"{settings.model or 'the shipped model'} cannot be loaded: {reason}", fatal=True)
         with contextlib.suppress(FileExistsError, NotADirectoryError):  # a file is in the way: the writer says so
             job.output.parent.mkdir(parents=True, exist_ok=True)
-        restore(
-            job.input,
-            model,
-            detail=settings.detail,
-            output=job.output,
-            format=settings.format,
-            bit_depth=settings.bit_depth,
-            overwrite=settings.overwrite,
-            progress=progress,
-        )
+        try:
+            restored = restore(
+                job.input,
+                model,
+                detail=settings.detail,
+                output=job.output,
+                format=settings.format,
+                bit_depth=settings.bit_depth,
+                overwrite=settings.overwrite,
+                strict=settings.strict,
+                partial=settings.partial,
+                progress=progress,
+            )
+        except TruncatedError as error:
+            way_out = "" if settings.strict else "; add --partial to restore what is there"
+            return Outcome(job, f"{error}{way_out}")
     except (ValueError, OSError) as error:
         sentence = describe(error)
         names_file = str(job.input) in sentence or str(job.output) in sentence
         return Outcome(job, sentence if names_file else f"{job.input}: {sentence}")
     except Exception:
         return Outcome(job, f"{job.input}: unexpected error, please report it\n{traceback.format_exc()}")
-    return Outcome(job)
+    return Outcome(job, warnings=restored.warnings)
 
 
 @functools.cache

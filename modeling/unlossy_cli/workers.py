@@ -126,7 +126,9 @@ def _work(connection: Connection, settings: Settings) -> None:
         while True:
             connection.send(restore_file(connection.recv(), settings, progress))
     except (EOFError, BrokenPipeError):
-        pass  # the parent is gone
+        pass  # the parent is done, or gone
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it comes while the process ends by itself
 
 
 def _exit(signum: int, frame: FrameType | None) -> None:

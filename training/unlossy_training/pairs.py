@@ -72,7 +72,7 @@ def read_clip(path: Path) -> np.ndarray:
         UnusableError: unreadable, NaN, lossy, not mono or stereo, not at 44.1 kHz, too short, or mostly silent.
     """
     try:
-        with AudioReader(path) as reader:
+        with AudioReader(path, strict=True) as reader:
             codec, rate, channels = reader.codec, reader.sampling_rate, reader.channels
             clean = np.concatenate(list(reader.blocks(SAMPLING_RATE)), axis=1)
     except AudioError as error:

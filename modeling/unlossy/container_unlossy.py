@@ -1,0 +1,83 @@
+"""What containers say about their audio: how long it is, where it begins, and whether all of it is there."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+try:
+    import av
+except ImportError:
+    av = None  # type: ignore[assignment]
+
+TOLERATED = 0.1  # share of the length that may be other than declared
+_LARGEST_OGG_PAGE = 65_307  # [bytes]
+
+
+def open_input(path: Path) -> av.container.InputContainer:
+    # Playlists are files too: nothing but local files may be opened through them.
+    return av.open(os.path.abspath(path), "r", metadata_errors="replace", options={"protocol_whitelist": "file"})
+
+
+def codec_tag(path: Path) -> str:
+    """What FFmpeg's log calls the codec, " (0x1234)" for instance; PyAV has no name for it."""
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.WARNING)
+    try:
+        with av.logging.Capture() as messages, open_input(path):
+            pass
+    finally:
+        av.logging.set_level(level)
+    found = re.search(r"Audio: \w+ (\([^)]*\))", " ".join(message for _, _, message in messages))
+    return f" {found[1]}" if found else ""
+
+
+def seconds_after_picture(container: av.container.InputContainer, stream: av.AudioStream) -> float:
+    """How much later [s] the sound of a video begins than the picture."""
+    is_video = any(not video.disposition & av.stream.Disposition.attached_pic for video in container.streams.video)
+    if not is_video or stream.start_time is None or container.start_time is None or stream.time_base is None:
+        return 0.0
+    return max(float(stream.start_time * stream.time_base) - container.start_time / av.time_base, 0.0)
+
+
+def itunes_length(container: av.container.InputContainer, stream: av.AudioStream, rate: int) -> int | None:
+    """The samples that count by the tag of iTunes, which has them where there is no edit list, after priming."""
+    numbers = container.metadata.get("iTunSMPB", "").split()
+    try:
+        priming, _, valid = (int(number, 16) for number in numbers[1:4])
+    except ValueError:
+        return None
+    seconds = [float((time or 0) * (stream.time_base or 0)) for time in (stream.start_time, stream.duration)]
+    starts, whole = round(seconds[0] * rate), round(seconds[1] * rate) - priming
+    # In a file that was edited or converted since, the tag is no longer true.
+    return valid if starts == priming and (1 - TOLERATED) * whole <= valid else None
+
+
+def missing_bytes(path: Path) -> int:
+    """How many bytes fewer a WAV or AIFF file has than its header says."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    declared = 8 + int.from_bytes(head[4:8], "little" if head[:4] == b"RIFF" else "big")
+    # A program that writes to a pipe doesn't know the length and declares the largest.
+    if head[:4] not in (b"RIFF", b"FORM") or declared >= 2**31 - 2**16:
+        return 0
+    return max(declared - path.stat().st_size, 0)
+
+
+def is_made_up(size: int) -> bool:
+    """Whether a file of so many bytes is one of unknown length: a round number with or without a header."""
+    return size > 10**9 - 2**16 and min(size % unit for unit in (10**6, 2**20)) < 2**10
+
+
+def ends_within_a_page(path: Path) -> bool:
+    """Whether an Ogg file has been cut: what is left of its last page is shorter than the page's header says."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - _LARGEST_OGG_PAGE, 0))
+        tail = file.read()
+    start = tail.rfind(b"OggS")
+    if start < 0:
+        return False  # something else stands behind the last page
+    page = tail[start:]
+    header, segments = 27, page[26] if len(page) > 26 else 0
+    return len(page) < header + segments + sum(page[header : header + segments])

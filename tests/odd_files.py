@@ -1,0 +1,102 @@
+"""Odd files, made in memory: what old collections, recorders and remuxes have in them."""
+
+import io
+import struct
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+RATE = 44_100
+
+
+def make_music(seconds: float, rate: int = RATE, channels: int = 2, seed: int = 0) -> np.ndarray:
+    """Noise with beats, so that a lag shows, without the treble that encoders put other noise in place of."""
+    random = np.random.default_rng(seed)
+    samples = round(seconds * rate)
+    noise = random.normal(size=(channels, samples + 15))
+    low = np.cumsum(noise, axis=1)[:, 15:] - np.cumsum(noise, axis=1)[:, :samples]
+    beats = 0.2 + np.exp(-8 * (np.arange(samples) * 3.1 / rate % 1))
+    return (0.05 * low * beats).astype(np.float32)
+
+
+def find_lag(audio: np.ndarray, reference: np.ndarray) -> int:
+    """By how many samples the end of `audio` is late, from the cross-correlation of the first channels' last 0.4 s."""
+    length = 2 * RATE // 5
+    size = 4 * length
+    start = reference.shape[1] - length
+    spectra = [np.fft.rfft(signal[0, start : start + length], size) for signal in (audio, reference)]
+    peak = int(np.argmax(np.fft.irfft(spectra[0] * spectra[1].conj(), size)))
+    return peak if peak < size // 2 else peak - size
+
+
+def encode(
+    audio: np.ndarray,
+    container: str,
+    codec: str,
+    rate: int = RATE,
+    kind: str = "fltp",
+    tags: dict[str, str] | None = None,
+    **options: str,
+) -> bytes:
+    """A file; `options` are the container's."""
+    buffer = io.BytesIO()
+    layout = ("mono", "stereo")[len(audio) - 1]
+    with av.open(buffer, "w", format=container, options=options) as output:
+        output.metadata.update(tags or {})
+        stream: Any = output.add_stream(codec, rate=rate, layout=layout)
+        stream.bit_rate, stream.codec_context.format = 128_000, kind
+        packed = np.ascontiguousarray(audio.T).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=layout)
+        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            output.mux(packet)
+    return buffer.getvalue()
+
+
+def remux(data: bytes, path: Path, container: str, time: Callable[[int], int], **options: str) -> None:
+    """The same packets, number n at the time of `time(n)` samples, until the next one."""
+    with av.open(io.BytesIO(data), "r") as source, av.open(str(path), "w", format=container, options=options) as output:
+        stream = source.streams.audio[0]
+        copy = output.add_stream_from_template(stream)
+        packets = [packet for packet in source.demux(stream) if packet.size]
+        for number, packet in enumerate(packets):
+            packet.stream, packet.time_base = copy, Fraction(1, stream.rate)
+            packet.pts = packet.dts = time(number)
+            packet.duration = 1024 if time(number + 1) - time(number) > 2000 else time(number + 1) - time(number)
+            output.mux(packet)
+
+
+def frames_of_mp3(data: bytes) -> list[int]:
+    """Where the frames of an MP3 of 128 kbps at 44.1 kHz begin, the last one's end at last; the first is the tag."""
+    places = [data.index(b"\xff\xfb")]
+    while places[-1] + 4 <= len(data):
+        places.append(places[-1] + 417 + (data[places[-1] + 2] >> 1 & 1))
+    return places
+
+
+def id3_tag(size: int) -> bytes:
+    body = np.random.default_rng(1).bytes(size)
+    frame = b"APIC" + _synchsafe(size) + b"\0\0" + body
+    return b"ID3\4\0\0" + _synchsafe(len(frame)) + frame
+
+
+def _synchsafe(number: int) -> bytes:
+    return bytes(number >> shift & 127 for shift in (21, 14, 7, 0))
+
+
+def with_edits(data: bytes, edits: list[tuple[int, int]]) -> bytes:
+    """An M4A with other edits: (samples, first sample)."""
+    place = data.find(b"elst") - 4
+    size = int.from_bytes(data[place : place + 4], "big")
+    entries = b"".join(struct.pack(">IiHH", *edit, 1, 0) for edit in edits)
+    box = struct.pack(">I", 16 + len(entries)) + b"elst" + struct.pack(">II", 0, len(edits)) + entries
+    changed = bytearray(data[:place] + box + data[place + size :])
+    for name in (b"moov", b"trak", b"edts"):
+        start = changed.find(name) - 4
+        grown = int.from_bytes(changed[start : start + 4], "big") + len(box) - size
+        changed[start : start + 4] = struct.pack(">I", grown)
+    return bytes(changed)
