@@ -256,14 +256,14 @@ def rate(config: UnlossyConfig) -> dict[str, Any]:
 
 def rates(summary: Sequence[dict[str, Any]]) -> str:
     """What an autoencoder costs and gives, beside codecs: real bitrate and figures of originals that went through."""
-    rows = []
+    rows, metrics = [], [metric for metric in SHOWN if metric in _metrics(summary)]
     for row in sorted(summary, key=lambda row: row["codec"] != LOSSLESS):
         for version, means in row["means"].items():
             if "kbps" in means:  # what is compressed
                 name = named(row) if version == INPUT else version.replace("detail", "`detail`")
-                cells = ["–" if means.get(metric) is None else f"{means[metric]:.2f}" for metric in SHOWN]
+                cells = ["–" if means.get(metric) is None else f"{means[metric]:.2f}" for metric in metrics]
                 rows.append((name if name[0] != "`" else f"float, {name}", f"{means['kbps']:.0f}", *cells))
-    return table(["", "kbps", *(METRICS[metric] for metric in SHOWN)], rows)
+    return table(["", "kbps", *(METRICS[metric] for metric in metrics)], rows)
 
 
 def expectation(summary: Sequence[dict[str, Any]]) -> str:
