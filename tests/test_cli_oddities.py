@@ -1,12 +1,16 @@
 """What the command line says about odd files, and with which exit code."""
 
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import pytest
 import soundfile
 from odd_files import RATE, encode, frames_of_mp3, make_music
 
-from unlossy_cli import main, restore
+from unlossy_cli import main, restore, workers
+from unlossy_cli.work import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -64,3 +68,16 @@ def test_one_folder_without_audio_does_not_stop_the_others(
     assert main(["restore", *folders, "-o", str(tmp_path / "out"), "--model", str(tiny_model)]) == 0
     assert f"unlossy: warning: {tmp_path / 'scans'}: no audio files in this folder\n" in capsys.readouterr().err
     assert (tmp_path / "out" / "song.flac").exists()
+
+
+def test_a_worker_that_ends_is_not_ended_again() -> None:
+    ours, theirs = multiprocessing.Pipe()
+    ours.close()
+    names = [getattr(signal, name) for name in ("SIGINT", "SIGHUP", "SIGTERM")]
+    before = {name: signal.getsignal(name) for name in names}
+    try:
+        workers._work(theirs, Settings(None, "cpu", 1.0, "flac", "24", overwrite=False))
+        os.kill(os.getpid(), signal.SIGTERM)  # from the parent, while exit handlers run
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
