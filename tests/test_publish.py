@@ -310,7 +310,7 @@ def test_the_space_is_built_from_what_was_published_and_restores(
         restored = client.predict(gradio_client.handle_file(str(song)), 1.0, "flac", api_name="/restore")
         texts = [str(part["props"].get("value")) for part in client.config["components"]]
     finally:
-        app.send_signal(signal.SIGINT)
+        app.terminate()  # not SIGINT, which a shell's background job ignores
         app.wait(timeout=60)
     assert any(f"({hub.address}/me/shown#limits-and-failure-cases)" in text for text in texts)
     wanted = np.asarray(restore(song, UnlossyModel.from_pretrained(checkpoint)).audio)
