@@ -188,8 +188,7 @@ def test_what_is_missing_does_not_depend_on_how_loud_it_is(lively_model):
         wanted, given = (lively_model._missing(power(bins), None).deficit for bins in (loud, quiet))
     inner = slice(72, -72)  # at the ends silence is compared with
     assert wanted[:, inner].std() > 0.1
-    assert (given - wanted)[:, inner].abs().mean() < 0.01 * wanted[:, inner].std()
-    torch.testing.assert_close(given[:, inner], wanted[:, inner], atol=0.05, rtol=0.02)
+    torch.testing.assert_close(given[:, inner], wanted[:, inner], atol=0.02, rtol=0.02)
 
 
 def test_block_must_start_on_the_grid(lively_model):
@@ -252,11 +251,10 @@ def test_the_less_a_waveform_is_rounded_the_closer_the_audio(make_lively):
     embeddings = model.encode(audio).embeddings
     whole = model.decode(embeddings, num_samples=30_000, detail=0).audio_values
     errors = []
-    spread = embeddings[..., size:].std()
-    for step in spread * torch.tensor([0.3, 0.03, 0.003]):
+    for step in (0.1, 0.01, 0.001):
         rounded = torch.cat([embeddings[..., :size], step * torch.round(embeddings[..., size:] / step)], dim=2)
         errors.append(snr(whole, model.decode(rounded, num_samples=30_000, detail=0).audio_values))
-    assert errors[0] + 3 < errors[1] < errors[2] - 3
+    assert errors[0] + 10 < errors[1] < errors[2] - 10
 
 
 def test_autoencoder_learns():
