@@ -12,7 +12,7 @@ pytest.importorskip("datasets")
 
 from unlossy import UnlossyConfig, UnlossyModel
 from unlossy_training.cells import PLANES, Cells, CellSegments, cell_pair, equaliser, main
-from unlossy_training.dataset import write_shards
+from unlossy_training.dataset import build, write_shards
 from unlossy_training.fit import fit
 from unlossy_training.fit_config import FitConfig
 from unlossy_training.recordings import flac
@@ -51,6 +51,26 @@ def test_what_is_stored_is_what_the_model_sees(cells: Path) -> None:
     assert torch.equal(read, torch.from_numpy(planes).float())
     # The clean side is brought to the degraded one's level, which is no degradation.
     assert (read[:, 0] - read[:, 2]).abs().max() < 0.02
+
+
+def test_clips_are_encoded_on_the_way(tmp_path: Path) -> None:
+    """The cells of clips are those of the dataset that they would make, variations included."""
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    rows = []
+    for number, split in enumerate(("train", "validation")):
+        noise = np.random.default_rng(number).normal(0, 0.1, (2, 2 * RATE)).astype(np.float32)
+        (clips / f"{number}.flac").write_bytes(flac(noise))
+        rows.append(f"{number}.flac,music,noise {number},CC0-1.0,{split},somebody,mp3,32")
+    (clips / "clips.csv").write_text("\n".join(["file,source,title,license,split,attribution,codec,bitrate_kbps", *rows]))
+    build(clips, tmp_path / "pairs", variations=1)
+    main(["--pairs", str(tmp_path / "pairs"), "--output", str(tmp_path / "from_pairs")])
+    main(["--clips", str(clips), "--variations", "1", "--output", str(tmp_path / "from_clips")])
+    for name in ("train.csv", "train.f16", "validation.csv", "validation.f16"):
+        assert (tmp_path / "from_clips" / name).read_bytes() == (tmp_path / "from_pairs" / name).read_bytes()
+    assert len(Cells([str(tmp_path / "from_clips")], "train", CONFIG).rows) == 2
+    owners = json.loads((tmp_path / "from_clips" / "counts.json").read_text())["owners"]
+    assert owners == [{"license": "CC0-1.0", "attribution": "somebody"}]
 
 
 def test_segments_are_the_same_whenever_they_are_drawn(cells: Path) -> None:

@@ -125,15 +125,18 @@ def find_cutoff(power: np.ndarray, sampling_rate: int) -> float | None:
     widths = np.diff(np.append(starts, len(power)))
     levels = 10 * np.log10(np.add.reduceat(power, starts) / widths + _SILENCE / 1000)
 
-    def median(start: int, stop: int) -> float:
-        return float(np.median(levels[start:stop]))
+    if len(levels) - 6 <= _LOWEST_EDGE // _BAND:
+        return full
+    # Over 600 Hz from each band up; at the top over what is left.
+    medians = np.median(np.lib.stride_tricks.sliding_window_view(levels, 6), axis=1)
+    medians = np.append(medians, [np.median(levels[start:]) for start in range(len(levels) - 5, len(levels) - 2)])
 
     steepest, edge = _CLIFF, None
     for band in range(_LOWEST_EDGE // _BAND, len(levels) - 6):
-        before = median(band - 6, band)
-        fall = before - median(band + 4, band + 10)
+        before = medians[band - 6]
+        fall = before - medians[band + 4]
         # What comes back further up is music, and the fall was a gap in it.
-        if fall >= steepest and all(median(i, i + 6) < before - _CLIFF / 2 for i in range(band + 4, len(levels) - 2)):
+        if fall >= steepest and medians[band + 4 :].max() < before - _CLIFF / 2:
             above = np.flatnonzero(levels[: band + 10] > before - _CLIFF / 2)
             steepest, edge = fall, float((above[-1] + 1) * _BAND)
     return full if edge is None or edge >= _FULL_BAND else edge

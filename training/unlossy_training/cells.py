@@ -2,6 +2,7 @@
 seconds of audio in the time that decoding one would take.
 
     unlossy-train cells --pairs pairs/ --output cells/
+    unlossy-train cells --clips clips/ --output cells/  # encodes them as `dataset` does, without keeping the audio
     unlossy-train fit training/configs/unlossy-44khz-detail.yaml --cells cells/ --output detail/
 
 A cell is a few bins of the spectrum of mid or side in one frame (`UnlossyConfig.cell_widths`). In cells/, for each
@@ -14,8 +15,7 @@ import argparse
 import csv
 import json
 import math
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,9 @@ from tqdm import tqdm
 from unlossy import UnlossyConfig
 from unlossy.spectral_unlossy import cell_levels, power, stft, to_mid_side
 
-from .dataset import whole_folder
+from .dataset import VARIATIONS, read_clips, try_pair, vary_clips, whole_folder
 from .hub_files import find_file
+from .recordings import UnusableError
 from .segments import SKIPPED_START, known_up_to, load_split, read_pair
 
 OWNERS = "counts.json"  # of pairs: whose recordings they are
@@ -69,18 +70,51 @@ def cell_pair(row: dict[str, Any], config: UnlossyConfig) -> tuple[np.ndarray, d
     return planes.half().numpy(), about
 
 
-def build(pairs: str, output: Path, config: UnlossyConfig) -> dict[str, int]:
-    """Write the cells of a dataset of pairs; returns how many pairs of each split are in it.
+class EncodedClips:
+    """A dataset's rows of one split, made from a folder of clips when they are asked for: see [`make_pair`].
+
+    Args:
+        variations (`int`): further pairs of each clip for training.
+    """
+
+    def __init__(self, folder: Path, split: str, seed: int, variations: int):
+        self.folder, self.seed = folder, seed
+        clips = [clip for clip in read_clips(folder) if clip["split"] == split]
+        self.clips = vary_clips(clips, variations) if split == "train" else clips
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for clip in self.clips:
+            pair = try_pair(clip, self.folder, self.seed)
+            if isinstance(pair, UnusableError):
+                tqdm.write(f"left out: {pair}")
+            else:
+                yield pair
+
+    def owners(self) -> list[dict[str, str]]:
+        """Licences and owners of the clips."""
+        owners = sorted({(clip["license"], clip.get("attribution") or "") for clip in self.clips})
+        return [{"license": license, "attribution": attribution} for license, attribution in owners]
+
+
+def build(splits: Mapping[str, Any], owners: str | None, output: Path, config: UnlossyConfig) -> dict[str, int]:
+    """Write the cells of pairs; returns how many pairs of each split are in it.
+
+    Args:
+        splits (`Mapping`): rows of a dataset of pairs for each of `SPLITS`.
+        owners (`str`, *optional*): whose recordings they are, as JSON.
 
     Raises:
-        ValueError: the pairs can't be loaded, or `output` is not empty.
+        ValueError: `output` is not empty.
     """
     counts = {}
     with whole_folder(output) as folder, torch.inference_mode():
-        for split in SPLITS:
+        for split, pairs in splits.items():
             rows, start = [], 0
             with (folder / f"{split}.f16").open("wb") as file:
-                for row in tqdm(load_split(pairs, split), desc=split, unit="pair"):
+                for row in tqdm(pairs, desc=split, unit="pair", disable=None):
                     try:
                         planes, about = cell_pair(row, config)
                     except ValueError as error:
@@ -96,8 +130,8 @@ def build(pairs: str, output: Path, config: UnlossyConfig) -> dict[str, int]:
             counts[split] = len(rows)
         kept = {name: getattr(config, name) for name in FIELDS}
         (folder / "cells.json").write_text(json.dumps(kept, indent=1) + "\n")
-        if owners := find_file(pairs, OWNERS, repo_type="dataset"):
-            shutil.copyfile(owners, folder / OWNERS)
+        if owners:
+            (folder / OWNERS).write_text(owners)
     return counts
 
 
@@ -185,11 +219,24 @@ def equaliser(octaves: np.ndarray, random: np.random.Generator) -> np.ndarray:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="unlossy-train cells", description=__doc__.split("\n")[0])
-    parser.add_argument("--pairs", required=True, help="folder made by `unlossy-train dataset`, or Hub id")
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--pairs", help="folder made by `unlossy-train dataset`, or Hub id")
+    given.add_argument("--clips", type=Path, help="folder made by `unlossy-train corpus`, to be encoded")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the cells go")
+    parser.add_argument("--variations", metavar="N", type=int, default=0, help=f"of --clips: {VARIATIONS}")
+    parser.add_argument("--seed", type=int, default=0, help="of --clips (default 0)")
     options = parser.parse_args(arguments)
     disable_progress_bar()
+    torch.set_num_threads(1)  # many short transforms
     try:
-        print(json.dumps(build(options.pairs, options.output, UnlossyConfig())))
+        if options.clips:
+            clips = {name: EncodedClips(options.clips, name, options.seed, options.variations) for name in SPLITS}
+            splits: dict[str, Any] = dict(clips)
+            owners: str | None = json.dumps({"owners": clips["train"].owners()}, indent=1) + "\n"
+        else:
+            splits = {name: load_split(options.pairs, name) for name in SPLITS}
+            found = find_file(options.pairs, OWNERS, repo_type="dataset")
+            owners = Path(found).read_text() if found else None
+        print(json.dumps(build(splits, owners, options.output, UnlossyConfig())))
     except (ValueError, OSError) as error:
         parser.exit(1, f"unlossy-train cells: {error}\n")

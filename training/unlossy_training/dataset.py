@@ -107,6 +107,23 @@ def whole_folder(output: Path) -> Iterator[Path]:
         raise
 
 
+def vary_clips(clips: Sequence[dict[str, str]], variations: int) -> list[dict[str, str]]:
+    """Rows of clips.csv, and so many further ones for each that is to be trained on, see [`make_pair`].
+
+    Raises:
+        ValueError: `variations` below 0.
+    """
+    if variations < 0:
+        raise ValueError(f"variations must be 0 or more, got {variations}")
+    varied = [
+        clip | {"variation": str(number)}
+        for number in range(1, variations + 1)
+        for clip in clips
+        if clip["split"] == "train" and not clip.get("degraded")
+    ]
+    return [*clips, *varied]
+
+
 def try_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any] | UnusableError:
     """`make_pair`, with the reason against a pair returned instead of raised."""
     try:
@@ -183,15 +200,7 @@ def build(clips: Path, output: Path, *, seed: int = 0, workers: int = 2, variati
     Raises:
         ValueError: no clips, no pair from any of them, `variations` below 0, or `output` is not empty.
     """
-    if variations < 0:
-        raise ValueError(f"variations must be 0 or more, got {variations}")
-    rows = read_clips(clips)
-    rows += [
-        clip | {"variation": str(number)}
-        for number in range(1, variations + 1)
-        for clip in rows
-        if clip["split"] == "train" and not clip.get("degraded")
-    ]
+    rows = vary_clips(read_clips(clips), variations)
     kept: list[dict[str, Any]] = []
     rejected: list[UnusableError] = []
 
