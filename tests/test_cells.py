@@ -62,7 +62,8 @@ def test_clips_are_encoded_on_the_way(tmp_path: Path) -> None:
         noise = np.random.default_rng(number).normal(0, 0.1, (2, 2 * RATE)).astype(np.float32)
         (clips / f"{number}.flac").write_bytes(flac(noise))
         rows.append(f"{number}.flac,music,noise {number},CC0-1.0,{split},somebody,mp3,32")
-    (clips / "clips.csv").write_text("\n".join(["file,source,title,license,split,attribution,codec,bitrate_kbps", *rows]))
+    header = "file,source,title,license,split,attribution,codec,bitrate_kbps"
+    (clips / "clips.csv").write_text("\n".join([header, *rows]))
     build(clips, tmp_path / "pairs", variations=1)
     main(["--pairs", str(tmp_path / "pairs"), "--output", str(tmp_path / "from_pairs")])
     main(["--clips", str(clips), "--variations", "1", "--output", str(tmp_path / "from_clips")])
