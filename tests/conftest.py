@@ -70,7 +70,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of twelve pairs of a second, four of them for validation, made by real encoders."""
-    from unlossy_training import dataset
+    from unlossy_training.pairs import dataset
 
     folder = tmp_path_factory.mktemp("tiny-pairs")
     clips = folder / "clips"

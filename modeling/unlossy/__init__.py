@@ -20,20 +20,20 @@ except OSError as error:
         f"torchaudio`, since restoring does not need it, or take a pair that fits: `pip install {pair}`."
     ) from None
 
-from .audio_unlossy import AudioError, TruncatedError
-from .compression import SHIPPED_AUTOENCODER, decode, encode, load_autoencoder
-from .configuration_unlossy import UnlossyConfig
+from .autoencoding import SHIPPED_AUTOENCODER, decode, encode, load_autoencoder
 from .embedding import Embedding, EmbeddingError, load_embedding, save_embedding
-from .feature_extraction_unlossy import UnlossyFeatureExtractor
-from .modeling_unlossy import (
+from .hub.audio_unlossy import AudioError, TruncatedError
+from .hub.configuration_unlossy import UnlossyConfig
+from .hub.feature_extraction_unlossy import UnlossyFeatureExtractor
+from .hub.modeling_unlossy import (
     UnlossyDecoderOutput,
     UnlossyEncoderOutput,
     UnlossyModel,
     UnlossyOutput,
     UnlossyPreTrainedModel,
 )
-from .pipeline_unlossy import UnlossyPipeline
-from .restoration_unlossy import SHIPPED_MODEL, ModelNotFoundError, Restored, load_model, restore
+from .hub.pipeline_unlossy import UnlossyPipeline
+from .hub.restoration_unlossy import SHIPPED_MODEL, ModelNotFoundError, Restored, load_model, restore
 
 __version__ = version("unlossy")
 

@@ -19,9 +19,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from .audio_writing_unlossy import TemporaryFile
-from .modeling_unlossy import UnlossyModel
-from .streaming_unlossy import CHANNEL_GROUPS
+from .hub.audio_writing_unlossy import TemporaryFile
+from .hub.modeling_unlossy import UnlossyModel
+from .hub.streaming_unlossy import CHANNEL_GROUPS
 
 FORMAT = "unlossy-embedding-2"
 SUFFIX = ".embedding.safetensors"

@@ -10,7 +10,7 @@ from unlossy_cli.quiet import silence_libraries, silence_transformers
 def run(arguments: argparse.Namespace) -> int:
     """Decode the embedding that the arguments name, and return the exit code."""
     silence_libraries()
-    from unlossy.compression import decode, load_autoencoder
+    from unlossy.autoencoding import decode, load_autoencoder
     from unlossy.embedding import SUFFIX, load_embedding
 
     source: Path = arguments.input

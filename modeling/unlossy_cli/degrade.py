@@ -9,7 +9,7 @@ from unlossy_cli.quiet import silence_libraries
 def run(arguments: argparse.Namespace) -> int:
     """Encode the file that the arguments name, and return the exit code."""
     silence_libraries()
-    from unlossy.degradation import degrade
+    from unlossy.codecs import degrade
 
     warn(degrade(arguments.input, arguments.output, arguments.codec, arguments.bitrate, overwrite=arguments.overwrite))
     print(f"{arguments.input} -> {arguments.output}")

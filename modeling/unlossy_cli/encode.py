@@ -11,9 +11,9 @@ from unlossy_cli.quiet import silence_libraries, silence_transformers
 def run(arguments: argparse.Namespace) -> int:
     """Encode the file that the arguments name, and return the exit code."""
     silence_libraries()
-    from unlossy.audio_unlossy import AudioReader
-    from unlossy.compression import encode, load_autoencoder
+    from unlossy.autoencoding import encode, load_autoencoder
     from unlossy.embedding import SUFFIX, save_embedding
+    from unlossy.hub.audio_unlossy import AudioReader
 
     source: Path = arguments.input
     output: Path = arguments.output or source.with_name(source.stem + SUFFIX)

@@ -9,7 +9,7 @@ from unlossy_cli.quiet import silence_libraries
 def run(arguments: argparse.Namespace) -> int:
     """Describe the file that the arguments name, and return the exit code."""
     silence_libraries()
-    from unlossy.information import inspect_file
+    from unlossy.inspection import inspect_file
 
     information = inspect_file(arguments.input)
     warn(information.warnings)

@@ -12,9 +12,9 @@ from unlossy_cli.quiet import silence_libraries, silence_transformers
 def run(arguments: argparse.Namespace) -> int:
     """Rank the files of the folder that the arguments name, and return the exit code."""
     silence_libraries()
-    from unlossy.compression import load_autoencoder
+    from unlossy.autoencoding import load_autoencoder
     from unlossy.embedding import SUFFIX, Embedding
-    from unlossy.neighbours import embedding_of, rank
+    from unlossy.similarity import embedding_of, rank
 
     folder, query = arguments.folder, arguments.query
     if not folder.is_dir():

@@ -49,8 +49,8 @@ def restore_file(job: Job, settings: Settings, progress: Callable[[float], None]
     """Restore one file; whatever goes wrong with it is returned, not raised, so that the next file has its turn."""
     silence_libraries()
     try:
-        from unlossy.audio_unlossy import AudioReader, TruncatedError
-        from unlossy.restoration_unlossy import restore
+        from unlossy.hub.audio_unlossy import AudioReader, TruncatedError
+        from unlossy.hub.restoration_unlossy import restore
 
         with AudioReader(job.input):
             pass  # a file that can't be opened is reported before the model is loaded and a folder made
@@ -92,7 +92,7 @@ def restore_file(job: Job, settings: Settings, progress: Callable[[float], None]
 def _load_model(settings: Settings) -> "UnlossyModel":
     import torch
 
-    from unlossy.restoration_unlossy import load_model
+    from unlossy.hub.restoration_unlossy import load_model
 
     silence_transformers()
     keep_freed_memory()

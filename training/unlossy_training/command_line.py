@@ -11,26 +11,26 @@ import signal
 import sys
 from collections.abc import Sequence
 
-COMMANDS = {
-    "games": "fetch the music of free games, to make clips of",
-    "corpus": "build the open corpus: clips of clean music, singing and speech",
-    "dataset": "encode clips into pairs of degraded and clean audio",
-    "cells": "compute what the detail predictor learns from, out of pairs",
-    "fit": "train on pairs",
-    "finetune": "adapt a checkpoint to your own recordings",
-    "evaluate": "measure a checkpoint on recordings or pairs",
-    "picture": "draw an autoencoder's embedding, and what lies between two clips",
-    "card": "write the model card of a checkpoint, or check it",
-    "publish": "put a checkpoint on the Hub, with its card, its pairs and its Space",
-    "benchmark-fit": "measure the speed of training",
-    "benchmark-restore": "measure the speed and memory of restoring",
-    "benchmark-space": "measure the web demo, alone and with many people at once",
+COMMANDS = {  # module and what it does
+    "games": ("corpus.games", "fetch the music of free games, to make clips of"),
+    "corpus": ("corpus.build", "build the open corpus: clips of clean music, singing and speech"),
+    "dataset": ("pairs.dataset", "encode clips into pairs of degraded and clean audio"),
+    "cells": ("pairs.cells", "compute what the detail predictor learns from, out of pairs"),
+    "fit": ("fit.fit", "train on pairs"),
+    "finetune": ("finetune", "adapt a checkpoint to your own recordings"),
+    "evaluate": ("evaluation.evaluate", "measure a checkpoint on recordings or pairs"),
+    "picture": ("evaluation.picture", "draw an autoencoder's embedding, and what lies between two clips"),
+    "card": ("publish.card", "write the model card of a checkpoint, or check it"),
+    "publish": ("publish.publish", "put a checkpoint on the Hub, with its card, its pairs and its Space"),
+    "benchmark-fit": ("benchmarks.fit", "measure the speed of training"),
+    "benchmark-restore": ("benchmarks.restore", "measure the speed and memory of restoring"),
+    "benchmark-space": ("benchmarks.space", "measure the web demo, alone and with many people at once"),
 }
 
 
 def _help() -> str:
     width = max(map(len, COMMANDS)) + 2
-    lines = [f"  {name:{width}}{what}" for name, what in COMMANDS.items()]
+    lines = [f"  {name:{width}}{what}" for name, (_, what) in COMMANDS.items()]
     return "\n".join(
         ["usage: unlossy-train [--version] COMMAND …", "", *lines, "", "`unlossy-train COMMAND --help` says more."]
     )
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"unlossy-train: {name!r} is no command; there are {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     try:
-        module = importlib.import_module(f"unlossy_training.{name.replace('-', '_')}")
+        module = importlib.import_module(f"unlossy_training.{COMMANDS[name][0]}")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0].startswith("unlossy"):
             raise

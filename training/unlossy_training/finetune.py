@@ -33,24 +33,27 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers.utils.logging import disable_progress_bar
 
 from unlossy import SHIPPED_MODEL, load_model
+from unlossy.metrics import LSD_FLOOR_DB, LSD_HOP_LENGTH, LSD_N_FFT
 
-from . import comparing, corpus, dataset, own_pairs
-from .benchmark_fit import measure_stage
-from .cases import find_pairs, parse_grid
-from .clips import CLIP_SECONDS
-from .comparing import Comparison
-from .discriminators import WEIGHTS
-from .evaluations import FINETUNE
-from .fit import fit
-from .fit_config import FitConfig
+from .benchmarks.fit import measure_stage
+from .conditions import parse_grid
+from .corpus import build
+from .corpus.clips import CLIP_SECONDS
+from .corpus.materials import Request
+from .corpus.recordings import write_whole
+from .evaluation import comparing
+from .evaluation.cases import find_pairs
+from .evaluation.comparing import Comparison
+from .evaluation.measuring import fingerprint
+from .evaluation.saved import FINETUNE
+from .evaluation.summary import summarise
+from .fit.config import FitConfig
+from .fit.discriminators import WEIGHTS
+from .fit.fit import fit
 from .hub_files import find_file
-from .materials import Request
-from .measuring import fingerprint
-from .metrics import LSD_FLOOR_DB, LSD_HOP_LENGTH, LSD_N_FFT
-from .model_card import compared
-from .recordings import write_whole
-from .segments import load_pairs, load_split
-from .summary import summarise
+from .pairs import dataset, own_recordings
+from .pairs.segments import load_pairs, load_split
+from .publish.model_card import compared
 
 VALIDATIONS = 5  # in the time given, and one before
 PATIENCE = 2
@@ -91,11 +94,11 @@ def general_pairs(work: Path) -> tuple[str | None, str]:
     clips, pairs = work / "clips", work / "pairs"
     if not pairs.exists():
         try:
-            corpus.build(clips, Request([], [], [], [], GENERAL_SEED), hours=GENERAL_HOURS, workers=os.cpu_count() or 1)
+            build.build(clips, Request([], [], [], [], GENERAL_SEED), hours=GENERAL_HOURS, workers=os.cpu_count() or 1)
         except ValueError as error:
             return None, f"Forgetting is neither countered nor measured ({error}): give --general PAIRS."
         rows = hold_out(dataset.read_clips(clips), MEASURED)
-        corpus.write_table(clips / "clips.csv", rows)
+        build.write_table(clips / "clips.csv", rows)
         dataset.build(clips, pairs, seed=GENERAL_SEED, workers=os.cpu_count() or 1)
         shutil.rmtree(clips)
     return str(pairs), f"The general set is {RENDERED}."
@@ -158,15 +161,15 @@ def finetune(options: argparse.Namespace) -> None:
     load_model(base, device="cpu")
     if options.general:
         load_split(options.general, "validation")
-    conditions = own_pairs.conditions_of(options.like) if options.like else parse_grid(options.grid or ())
-    if own_pairs.is_pairs(options.input):
+    conditions = own_recordings.conditions_of(options.like) if options.like else parse_grid(options.grid or ())
+    if own_recordings.is_pairs(options.input):
         if conditions:
             raise ValueError(f"{options.input} has degraded sides already: leave --like and --grid out")
         pairs, test = options.input, measured_split(options.input)
         if test == "validation":
             print("The pairs have no test split: the validation split, which chooses the weights, also measures them.")
     else:
-        folder, made = own_pairs.build(Path(options.input), output / "work" / "own", conditions, seed=options.seed)
+        folder, made = own_recordings.build(Path(options.input), output / "work" / "own", conditions, seed=options.seed)
         pairs, test = str(folder), "test"
         print(json.dumps({name: made["counts"][name] for name in ("split", "codec", "rejected")}))
         for reason in [*made["left_out"], *made["counts"]["reasons"]]:

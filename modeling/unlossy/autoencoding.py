@@ -1,0 +1,203 @@
+"""`encode` and `decode`: audio of any length to an embedding and back, block by block.
+
+    audio ── to 44.1 kHz ── encoder ── embedding ── decoder ── to the audio's rate ── peak guard ── audio
+
+Blocks overlap by what the network sees, so that the embedding of a long file equals that of the whole at once.
+"""
+
+import math
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .embedding import Embedding, EmbeddingError, weights_fingerprint
+from .hub.audio_unlossy import Resampler
+from .hub.audio_writing_unlossy import AudioWriter
+from .hub.modeling_unlossy import UnlossyModel
+from .hub.restoration_unlossy import Restored, load_model
+from .hub.spectral_unlossy import num_frames
+from .hub.streaming_unlossy import (
+    CHANNEL_GROUPS,
+    Collector,
+    Overlapping,
+    PeakGuard,
+    mark_last,
+    model_blocks,
+    open_source,
+)
+
+SHIPPED_AUTOENCODER = str(Path(__file__).parent / "checkpoints" / "unlossy-44khz-autoencoder")
+
+
+def load_autoencoder(model: str | os.PathLike[str] | None = None, device: str = "auto") -> UnlossyModel:
+    """
+    Args:
+        model: Hub id or folder; `None` for the checkpoint in the package.
+        device: see [`unlossy.load_model`].
+
+    Raises:
+        ModelNotFoundError: no such model, or not an Unlossy model.
+        ValueError: a restorer, or no such device.
+    """
+    loaded = load_model(SHIPPED_AUTOENCODER if model is None else model, device)
+    _check_autoencoder(loaded)
+    return loaded
+
+
+def encode(
+    audio: str | os.PathLike[str] | np.ndarray | Tensor,
+    model: UnlossyModel,
+    *,
+    sampling_rate: int | None = None,
+    block_seconds: float = 10.0,
+    progress: Callable[[float], None] | None = None,
+) -> Embedding:
+    """The embedding of a file or an array.
+
+    Args:
+        audio, sampling_rate, block_seconds, progress: see [`unlossy.restore`].
+        model (`UnlossyModel`): an autoencoder, from [`load_autoencoder`].
+
+    Raises:
+        ValueError: a restorer, or an array that can't be used.
+        AudioError: the file can't be read.
+    """
+    _check_autoencoder(model)
+    config = model.config
+    with ExitStack() as stack:
+        source = stack.enter_context(open_source(audio, sampling_rate))
+        rate, channels, total = source.sampling_rate, source.channels, source.num_frames
+        groups = CHANNEL_GROUPS[channels]
+
+        @torch.inference_mode()
+        def embed(block: np.ndarray, _: int) -> np.ndarray:
+            parts = [torch.from_numpy(block[group])[None].to(model.device) for group in groups]
+            values = np.concatenate([model.encode(part)["embeddings"].float().cpu().numpy() for part in parts])
+            if not np.isfinite(values).all():
+                raise ValueError(
+                    f"the samples reach {np.abs(block).max():g} times full scale, too much for the network"
+                )
+            return values
+
+        resampler = Resampler(rate, config.sampling_rate, channels)
+        embedder = Overlapping(embed, *model_blocks(config, block_seconds), ratio=Fraction(1, config.hop_length))
+        parts: list[np.ndarray] = []
+        received = 0
+        for block, last in mark_last(source.blocks(rate)):
+            received += block.shape[1]
+            values = embedder.process(resampler.process(block, last), last)
+            if values.shape[1]:  # otherwise more is needed first
+                parts.append(values)
+            if progress and total:
+                progress(min(received / total, 1.0))
+        tags, warnings = dict(source.tags or {}), tuple(source.warnings)
+    name = str(config._name_or_path)
+    return Embedding(
+        values=np.concatenate(parts, axis=1),
+        envelope_steps=model.coder.steps().float().numpy().reshape(-1, config.envelope_size),
+        sampling_rate=rate,
+        channels=channels,
+        num_frames=received,
+        # Of a folder its name only: where it lies is nobody's business.
+        model=Path(name).resolve().name if os.path.isdir(name) else name,
+        fingerprint=weights_fingerprint(model),
+        tags=tags,
+        warnings=warnings,
+    )
+
+
+def decode(
+    embedding: Embedding,
+    model: UnlossyModel,
+    *,
+    detail: float = 1.0,
+    output: str | os.PathLike[str] | None = None,
+    bit_depth: str = "24",
+    overwrite: bool = False,
+    block_seconds: float = 10.0,
+    progress: Callable[[float], None] | None = None,
+) -> Restored:
+    """The audio of an embedding, with the rate, the channels and the length of what was encoded.
+
+    Args:
+        embedding (`Embedding`): from [`encode`] or [`unlossy.load_embedding`].
+        model (`UnlossyModel`): the one that made it.
+        detail, output, bit_depth, overwrite, block_seconds, progress: see [`unlossy.restore`].
+
+    Raises:
+        EmbeddingError: made by another model, or of another length than it says.
+        ValueError: a restorer, or `detail` out of range.
+        AudioError: the file can't be written.
+    """
+    if not 0 <= detail <= 1:
+        raise ValueError(f"detail must be from 0 to 1, got {detail}")
+    _check_autoencoder(model)
+    fingerprint = weights_fingerprint(model)
+    if embedding.fingerprint != fingerprint:
+        raise EmbeddingError(
+            f"this embedding was made by the model {embedding.model} with weights {embedding.fingerprint[:12]}, not by "
+            f"{model.config._name_or_path} ({fingerprint[:12]}): name that one with --model"
+        )
+    config, rate, hop_length = model.config, embedding.sampling_rate, model.config.hop_length
+    total = math.ceil(embedding.num_frames * config.sampling_rate / rate)  # as Resampler rounds
+    expected = (num_frames(total, hop_length), config.embedding_size)
+    if embedding.values.shape[1:] != expected:
+        raise EmbeddingError(
+            f"this embedding has (frames, values) {embedding.values.shape[1:]}, but {embedding.seconds:.3f} s of audio "
+            f"have {expected}: encode the audio again"
+        )
+    groups = CHANNEL_GROUPS[embedding.channels]
+
+    @torch.inference_mode()
+    def rebuild(block: np.ndarray, position: int) -> np.ndarray:
+        offset = position * hop_length
+        samples = min((block.shape[1] - 2) * hop_length, total - offset)
+        audio = np.zeros((embedding.channels, samples), np.float32)
+        for group, values in zip(groups, torch.from_numpy(block).to(model.device), strict=True):
+            decoded = model.decode(values[None], num_samples=samples, channels=len(group), detail=detail, offset=offset)
+            audio[group] = decoded["audio_values"][0].cpu().numpy()
+        return audio
+
+    reach, size = (samples // hop_length for samples in model_blocks(config, block_seconds))
+    rebuilder = Overlapping(rebuild, reach, size, ratio=Fraction(hop_length))
+    resampler = Resampler(config.sampling_rate, rate, embedding.channels)
+    with ExitStack() as stack:
+        sink: Collector | AudioWriter = Collector()
+        if output is not None:
+            sink = stack.enter_context(
+                AudioWriter(
+                    output, rate, embedding.channels, bit_depth=bit_depth, tags=embedding.tags, overwrite=overwrite
+                )
+            )
+        guard = PeakGuard(rate) if output is not None and bit_depth != "32f" else None
+        frames, written = embedding.values.shape[1], 0
+        for start in range(0, frames, size):
+            last = start + size >= frames
+            block = rebuilder.process(embedding.values[:, start : start + size], last)
+            if not block.shape[1]:
+                continue  # more is needed first; the last block always gives something
+            block = resampler.process(block, last)
+            if guard:
+                block = guard.process(block, last)
+            block = block[:, : embedding.num_frames - written]  # resampling rounds up, twice
+            sink.write(block)
+            written += block.shape[1]
+            if progress:
+                progress(min(start + size, frames) / frames)
+    if isinstance(sink, Collector):
+        return Restored(sink.result(None), rate, written)
+    return Restored(None, sink.sampling_rate, sink.num_frames, sink.path)
+
+
+def _check_autoencoder(model: UnlossyModel) -> None:
+    if model.config.residual or model.config.skip_connections:
+        raise ValueError(
+            f"{model.config._name_or_path or 'the model'} is a restorer, whose embedding only corrects its input: name "
+            "an autoencoder with --model (one with residual and skip_connections false in its config.json)"
+        )

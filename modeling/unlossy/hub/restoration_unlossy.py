@@ -1,0 +1,266 @@
+"""`restore`: degraded audio in, restored audio out, for the command line, the pipeline, the Space and the evaluation.
+
+The audio flows through in blocks, so that memory stays bounded however long a file is:
+
+    input ── (up to 44.1 kHz) ──┬───────────────────────────────────────────── + ── peak guard ── output
+                                └─ to 44.1 kHz ── network ── its change ── back ┘
+
+Only what the network changed goes through the resamplers; the original is left as it is, above 22 kHz too.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from torch import Tensor
+
+from .audio_unlossy import Resampler
+from .audio_writing_unlossy import AudioWriter
+from .modeling_unlossy import UnlossyModel
+from .streaming_unlossy import (
+    CHANNEL_GROUPS,
+    Collector,
+    Overlapping,
+    PeakGuard,
+    Stage,
+    digital_silence,
+    mark_last,
+    model_blocks,
+    open_source,
+)
+
+# Two blocks side by side, each with half of the threads, take 15 % less time than one after the other with all of them.
+AT_ONCE = 2
+SHORTEST_SILENCE = 0.02  # [s] of zeros, which are there only where nothing was recorded
+
+SHIPPED_MODEL = str(Path(__file__).parents[1] / "checkpoints" / "unlossy-44khz")
+
+
+class ModelNotFoundError(ValueError):
+    """There is no Unlossy model of this name; the message says where it was looked for."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What [`restore`] returns.
+
+    Attributes:
+        audio (`np.ndarray` or `torch.Tensor` of shape `(channels, samples)` or `(samples,)`, like the input): `None` if
+            it went into a file.
+        sampling_rate (`int`): [Hz]; of a file, the nearest that its format has.
+        num_frames (`int`): length [samples].
+        output (`Path` or `None`): the file that was written.
+        warnings (`tuple[str, ...]`): a sentence on each thing that is odd in the file, such as where it is damaged.
+    """
+
+    audio: np.ndarray | Tensor | None
+    sampling_rate: int
+    num_frames: int
+    output: Path | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def load_model(model: str | os.PathLike[str] | None = None, device: str = "auto") -> UnlossyModel:
+    """
+    Args:
+        model: Hub id or folder; `None` for the checkpoint in the package, which needs no network.
+        device (`str`, defaults to `"auto"`): `"cpu"`, `"cuda"`, `"mps"`, or the best that there is.
+
+    Raises:
+        ModelNotFoundError: no such model, or not an Unlossy model.
+        ValueError: no such device.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        device = next(name for name, there in available.items() if there)
+    elif not available.get(device, False):
+        raise ValueError(f"device {device!r} is not available here; use --device auto or cpu")
+    name = SHIPPED_MODEL if model is None else os.fspath(model)
+    try:
+        loaded = UnlossyModel.from_pretrained(name)
+    except (RuntimeError, SafetensorError) as error:
+        raise ModelNotFoundError(f"{name}: its weights are damaged, or those of another model; get it again") from error
+    except (OSError, ValueError, StrictDataclassError) as error:
+        if model is None:
+            raise ModelNotFoundError(f"{name}: the model of the package is not there; install unlossy again") from error
+        raise ModelNotFoundError(
+            f"{name}: no Unlossy model found, neither a folder with config.json and model.safetensors nor a Hub "
+            "repository that can be reached"
+        ) from error
+    return loaded.eval().to(device)
+
+
+_shipped_model = functools.cache(load_model)
+
+
+def restore(
+    audio: str | os.PathLike[str] | np.ndarray | Tensor,
+    model: UnlossyModel | None = None,
+    *,
+    sampling_rate: int | None = None,
+    detail: float = 1.0,
+    output: str | os.PathLike[str] | None = None,
+    output_sampling_rate: int | None = None,
+    format: str | None = None,
+    bit_depth: str = "24",
+    overwrite: bool = False,
+    strict: bool = False,
+    partial: bool = False,
+    block_seconds: float = 8.0,
+    progress: Callable[[float], None] | None = None,
+) -> Restored:
+    """Restore the quality of lossily compressed audio.
+
+    Args:
+        audio: path of a file that FFmpeg reads, or an array of shape `(samples,)` or `(channels, samples)`, float, ±1,
+            with 1 to 8 channels at 8 to 192 kHz.
+        model (`UnlossyModel`, *optional*): the checkpoint in the package by default.
+        sampling_rate (`int`): rate of an array [Hz]; a file knows its own.
+        detail (`float`, defaults to 1.0): share of regenerated treble and texture, from 0 (most faithful) to 1 (most
+            complete).
+        output (path, *optional*): file to write, block by block, with the input's tags and cover. It is complete or
+            not there at all. Without it the restored array is returned.
+        output_sampling_rate (`int`, *optional*): rate of the result [Hz]. By default the input's, or 44.1 kHz if that
+            is more.
+        format, bit_depth, overwrite: of the written file, see [`AudioWriter`].
+        strict (`bool`, defaults to `False`): whether a file with anything odd in it is refused. By default what can be
+            decoded is restored, silence stands for the rest, and [`Restored`] has `warnings`.
+        partial (`bool`, defaults to `False`): whether a file that ends early by more than a tenth is restored, too.
+        block_seconds (`float`, defaults to 8.0): length of a block [s]; on a CPU, two are worked on at a time. It
+            changes the use of memory, not the samples.
+        progress (callable, *optional*): is told the share that is done, from 0 to 1.
+
+    Returns:
+        [`Restored`]: as long as the input, with its channels and its level.
+
+    Raises:
+        ValueError: `detail` or `output_sampling_rate` out of range, or an array of another shape or type, empty, or
+            with NaN or infinity.
+        AudioError: the file can't be read or written; `TruncatedError` if `partial` takes what is there.
+    """
+    if not 0 <= detail <= 1:
+        raise ValueError(f"detail must be from 0 to 1, got {detail}")
+    if output_sampling_rate is not None and not 8000 <= output_sampling_rate <= 192000:
+        raise ValueError(f"output_sampling_rate must be from 8000 to 192000 Hz, got {output_sampling_rate}")
+    model = model if model is not None else _shipped_model()
+    with ExitStack() as stack:
+        source = stack.enter_context(open_source(audio, sampling_rate, strict=strict, partial=partial))
+        rate, channels, total = source.sampling_rate, source.channels, source.num_frames
+        working_rate = max(rate, model.config.sampling_rate)
+        final_rate = output_sampling_rate or working_rate
+        sink: Collector | AudioWriter
+        if output is None:
+            sink = Collector()
+        else:
+            sink = stack.enter_context(
+                AudioWriter(
+                    output,
+                    final_rate,
+                    channels,
+                    format=format,
+                    bit_depth=bit_depth,
+                    tags=source.tags,
+                    cover=source.cover,
+                    overwrite=overwrite,
+                )
+            )
+        workers = stack.enter_context(_workers(model))
+        clips = output is not None and bit_depth != "32f"
+        chain: list[Stage] = [
+            Resampler(rate, working_rate, channels),
+            _Correction(model, working_rate, channels, detail, block_seconds, clips, workers),
+            Resampler(working_rate, final_rate, channels),
+        ]
+        num_frames = 0
+        for block, last in mark_last(source.blocks(rate)):
+            for stage in chain:
+                block = stage.process(block, last)
+            sink.write(block)
+            num_frames += block.shape[1]
+            if progress and total and not last:
+                progress(min(num_frames * rate / (final_rate * total), 1.0))
+    if progress:
+        progress(1.0)  # whatever a header said about the length
+    warnings = tuple(source.warnings)
+    if isinstance(sink, Collector):
+        return Restored(sink.result(audio), final_rate, num_frames, warnings=warnings)
+    return Restored(None, sink.sampling_rate, sink.num_frames, sink.path, warnings)
+
+
+class _Correction:
+    """The stage that adds to the audio what the network changes, and guards the peaks."""
+
+    def __init__(
+        self,
+        model: UnlossyModel,
+        rate: int,
+        channels: int,
+        detail: float,
+        block_seconds: float,
+        clips: bool,
+        workers: dict[str, Any],
+    ):
+        self.clips = clips
+        model_rate = model.config.sampling_rate
+        reach, size = model_blocks(model.config, block_seconds)
+        self.change: list[Stage] = [
+            Resampler(rate, model_rate, channels),
+            # Not a method: in a cycle of references, the audio would stay in memory until the collector comes by.
+            Overlapping(functools.partial(_change, model=model, detail=detail), reach, size, **workers),
+            Resampler(model_rate, rate, channels),
+        ]
+        self.guard = PeakGuard(rate)
+        self.originals = np.zeros((channels, 0), np.float32)
+        self.changes = np.zeros((channels, 0), np.float32)
+
+    def process(self, block: np.ndarray, last: bool = False) -> np.ndarray:
+        self.originals = np.concatenate([self.originals, block], axis=1)
+        for stage in self.change:
+            block = stage.process(block, last)
+        self.changes = np.concatenate([self.changes, block], axis=1)
+        ready = min(self.originals.shape[1], self.changes.shape[1])
+        original, change = self.originals[:, :ready], self.changes[:, :ready]
+        self.originals, self.changes = self.originals[:, ready:], self.changes[:, ready:]
+        # Integer formats clip at full scale. A float signal may exceed it, but not more than its original does.
+        limit = None if self.clips else np.maximum(np.abs(original).max(axis=0, keepdims=True), 1)
+        return self.guard.process(original + change, last, limit)
+
+
+@contextmanager
+def _workers(model: UnlossyModel) -> Iterator[dict[str, Any]]:
+    """What an [`Overlapping`] stage works with: on a CPU, threads for blocks side by side."""
+    threads = torch.get_num_threads()
+    if threads < AT_ONCE or model.device.type != "cpu":
+        yield {}
+        return
+    try:
+        with ThreadPoolExecutor(AT_ONCE, "unlossy", torch.set_num_threads, (threads // AT_ONCE,)) as pool:
+            yield {"at_once": AT_ONCE, "map": pool.map}
+    finally:
+        torch.set_num_threads(threads)  # in part, it is one setting for all threads
+
+
+@torch.inference_mode()
+def _change(block: np.ndarray, position: int, model: UnlossyModel, detail: float) -> np.ndarray:
+    """What the network changes in `(channels, samples)` that start at `position` of the whole."""
+    change = np.empty_like(block)
+    for group in CHANNEL_GROUPS[len(block)]:
+        degraded = torch.from_numpy(block[group])[None].to(model.device)
+        restored = model(degraded, detail=detail, offset=position).audio_values
+        change[group] = (restored - degraded)[0].cpu().numpy()
+    if not np.isfinite(change).all():
+        raise ValueError(f"the samples reach {np.abs(block).max():g} times full scale, too much for the network")
+    change[digital_silence(block, round(SHORTEST_SILENCE * model.config.sampling_rate))] = 0
+    return change
+
+
+__all__ = ["SHIPPED_MODEL", "ModelNotFoundError", "Restored", "load_model", "restore"]

@@ -1,0 +1,101 @@
+"""What containers declare: lengths that are wrong, tags that say what counts, codecs that nothing decodes."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from odd_files import RATE, encode, make_music
+
+from unlossy.hub.audio_unlossy import AudioError, AudioReader, TruncatedError
+from unlossy.hub.container_unlossy import is_made_up
+
+
+def read(path: Path, **options: bool) -> tuple[np.ndarray, list[str]]:
+    with AudioReader(path, **options) as reader:
+        return np.concatenate(list(reader.blocks(50_000)), axis=1), reader.warnings
+
+
+def test_a_length_that_a_recorder_made_up_is_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "in.wav"
+    soundfile.write(path, make_music(1).T, RATE)
+    data = path.read_bytes()
+    lengths = [struct.pack("<I", 2 * 10**9 + header) for header in (36, 0)]
+    path.write_bytes(data[:4] + lengths[0] + data[8:40] + lengths[1] + data[44:])
+    result, warnings = read(path)
+    assert result.shape == (2, RATE)
+    assert warnings == [f"{path} declares too much: 1.0 s of 11337.9 s can be decoded"]
+    with pytest.raises(TruncatedError, match="declares too much"):
+        read(path, strict=True)
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(TruncatedError, match=r"truncated or damaged: 0\.5 s of 1\.0 s"):
+        read(path)
+    assert "0.5 s of 1.0 s" in read(path, partial=True)[1][0]
+
+
+def test_round_numbers_are_made_up() -> None:
+    assert all(is_made_up(size + 44) for size in (10**9, 2 * 10**9, 2**30, 2**31 - 2**20))
+    assert not any(is_made_up(size + 44) for size in (10**6, 1_234_567_890, 1_500_000_000 - 44 * 1000))
+
+
+def test_an_aiff_that_is_all_there_is_read_whatever_its_header_counts(tmp_path: Path) -> None:
+    path = tmp_path / "in.aiff"
+    soundfile.write(path, make_music(1).T, RATE)
+    data = bytearray(path.read_bytes())
+    place = data.find(b"COMM") + 10
+    data[place : place + 4] = struct.pack(">I", 2 * RATE)
+    path.write_bytes(data)
+    result, warnings = read(path)
+    assert result.shape == (2, RATE)
+    assert "declares too much: 1.0 s of 2.0 s" in warnings[0]
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(TruncatedError, match="truncated"):
+        read(path)
+
+
+def with_itunes_tag(data: bytes, priming: int, length: int) -> bytes:
+    """An M4A with the tag in place of its comment and of its edit list."""
+    text = f" 00000000 {priming:08X} {-(priming + length) % 1024:08X} {length:016X}" + " 00000000" * 8
+
+    def box(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", 8 + len(content)) + name + content
+
+    new = box(
+        b"----",
+        box(b"mean", bytes(4) + b"com.apple.iTunes")
+        + box(b"name", bytes(4) + b"iTunSMPB")
+        + box(b"data", struct.pack(">II", 1, 0) + text.encode()),
+    )
+    changed = bytearray(data.replace(b"edts", b"free", 1))
+    place = changed.find(b"\xa9cmt") - 4
+    size = int.from_bytes(changed[place : place + 4], "big")
+    assert len(new) == size
+    changed[place : place + size] = new
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, RATE])
+def test_what_the_tag_of_itunes_says_counts(tmp_path: Path, rate: int) -> None:
+    path = tmp_path / "in.m4a"
+    length = round(1.8 * rate)
+    data = encode(make_music(2, rate, 1), "mp4", "aac", rate, tags={"comment": "x" * 164})
+    path.write_bytes(with_itunes_tag(data, 2112, length))
+    result, warnings = read(path, strict=True)
+    assert warnings == []
+    assert result.shape == (1, length)
+    path.write_bytes(with_itunes_tag(data, 2112, rate))  # of another, shorter file
+    assert read(path, partial=True)[0].shape[1] > length
+
+
+@pytest.mark.parametrize(("tag", "bits"), [(0x1234, 16), (1, 36)])
+def test_a_codec_that_nothing_decodes_is_named(tmp_path: Path, tag: int, bits: int) -> None:
+    path = tmp_path / "in.wav"
+    soundfile.write(path, make_music(1).T, RATE)
+    data = bytearray(path.read_bytes())
+    data[20:22], data[34:36] = struct.pack("<H", tag), struct.pack("<H", bits)
+    if bits == 36:
+        data[32:34] = struct.pack("<H", 10)
+    path.write_bytes(data)
+    with pytest.raises(AudioError, match=rf"codec that FFmpeg can't decode .*0x{tag:04x}\): convert it"):
+        AudioReader(path)

@@ -1,0 +1,422 @@
+"""The model: shapes, batches, masks, blocks, saving, precision, gradients."""
+
+import math
+import shutil
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import unlossy
+from unlossy import UnlossyConfig, UnlossyModel
+from unlossy.hub.configuration_unlossy import TONE_FRAMES
+from unlossy.hub.layers_unlossy import BandLinear, DetailPredictor
+from unlossy.hub.spectral_unlossy import power
+
+RATE = 44_100
+TINY: dict[str, Any] = {"hidden_sizes": (8, 8), "depths": (1, 1), "embedding_size": 32, "detail_size": 16}
+TINY_CODER = TINY | {
+    "residual": False, "skip_connections": False, "hidden_sizes": (24, 16), "envelope_size": 8,
+}  # fmt: skip
+
+
+def music(samples: int, channels: int = 2, batch: int = 1, seed: int = 0) -> torch.Tensor:
+    """Chords and noise, different in every channel and item."""
+    generator = torch.Generator().manual_seed(seed)
+    time = torch.arange(samples) / RATE
+    pitch = 110 * 2 ** (torch.rand(batch, channels, 5, 1, generator=generator) * 5)
+    tones = torch.sin(2 * torch.pi * pitch * time).sum(dim=2) / 12
+    return tones + torch.randn(batch, channels, samples, generator=generator) / 100
+
+
+def snr(wanted: torch.Tensor, given: torch.Tensor) -> float:
+    return (10 * torch.log10(wanted.square().sum() / (wanted - given).square().sum().clamp(min=1e-30))).item()
+
+
+def test_untrained_restorer_returns_its_input():
+    model = UnlossyModel(UnlossyConfig(**TINY)).eval()
+    for channels in (1, 2):
+        audio = music(RATE, channels)
+        assert snr(audio, model(audio).audio_values) > 100
+
+
+@pytest.mark.parametrize("samples", [1, 511, 512, 2048, 30_001])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_output_is_as_long_as_the_input(lively_model, samples, channels):
+    output = lively_model(music(samples, channels))
+    assert output.audio_values.shape == (1, channels, samples)
+    assert torch.isfinite(output.audio_values).all()
+
+
+def test_mono_is_stereo_with_equal_channels(lively_model):
+    mono = music(20_000, channels=1)
+    stereo = lively_model(mono.expand(1, 2, -1)).audio_values
+    assert stereo.shape == (1, 2, 20_000)
+    assert snr(lively_model(mono).audio_values[:, 0], stereo.mean(dim=1)) > 90
+
+
+def test_batch_gives_the_same_as_single_items(lively_model):
+    lengths = [40_000, 23_456, 31_000]
+    items = [music(length, seed=length) for length in lengths]
+    batch = torch.zeros(3, 2, max(lengths))
+    mask = torch.zeros(3, max(lengths), dtype=torch.long)
+    for row, item in enumerate(items):
+        batch[row, :, : lengths[row]] = item
+        mask[row, : lengths[row]] = 1
+    for detail in (0.0, 1.0):
+        outputs = lively_model(batch, padding_mask=mask, detail=detail).audio_values
+        for row, item in enumerate(items):
+            # The noise that carries the detail ends with the longest item, and fades out over its last window.
+            same = lengths[row] - (lively_model.config.n_fft if detail else 0)
+            alone = lively_model(item, detail=detail).audio_values
+            assert snr(alone[..., :same], outputs[row : row + 1, :, :same]) > 90
+
+
+def test_blocks_agree_with_the_whole(lively_model):
+    config = lively_model.config
+    audio = music(3 * RATE)
+    whole = lively_model(audio).audio_values
+    reach = -(-config.receptive_field // config.block_alignment) * config.block_alignment
+    start = 10 * config.block_alignment
+    stop = start + 2 * RATE
+    block = lively_model(audio[..., start:stop], offset=start).audio_values
+    inner = slice(reach, stop - start - reach)
+    assert snr(whole[..., start:stop][..., inner], block[..., inner]) > 90
+    elsewhere = lively_model(audio[..., start:stop], offset=0).audio_values
+    assert snr(whole[..., start:stop][..., inner], elsewhere[..., inner]) < 60, "the carrier must follow the position"
+
+
+def test_receptive_field_bounds_what_a_sample_sees(lively_model):
+    audio = music(2 * RATE)
+    changed = audio.clone()
+    changed[..., RATE] += 0.5
+    difference = (lively_model(audio).audio_values - lively_model(changed).audio_values).abs().amax(dim=(0, 1))
+    touched = torch.nonzero(difference > 1e-6).flatten()
+    assert touched.min() >= RATE - lively_model.config.receptive_field
+    assert touched.max() <= RATE + lively_model.config.receptive_field
+
+
+def test_silence_stays_silent(lively_model):
+    assert lively_model(torch.zeros(1, 2, 30_000)).audio_values.abs().max() == 0
+
+
+def test_detail_adds_and_can_be_turned_off(lively_model):
+    audio = music(30_000)
+    faithful, half, full = (lively_model(audio, detail=detail).audio_values for detail in (0.0, 0.5, 1.0))
+    assert snr(faithful, full) < 60
+    torch.testing.assert_close((faithful + full) / 2, half, atol=1e-5, rtol=0)
+
+
+# An input with all of its treble is a good one: more has to be amiss.
+@pytest.mark.parametrize(("cut_off", "nothing", "something"), [(True, 1e-2, 1e-1), (False, 3e-2, 3e-1)])
+def test_a_correction_that_is_next_to_nothing_is_left_out(cut_off, nothing, something):
+    audio, rest = music(30_000), {}
+    if cut_off:
+        spectrum = torch.fft.rfft(audio)
+        audio = torch.fft.irfft(spectrum * (torch.fft.rfftfreq(30_000, 1 / RATE) < 12_000), 30_000)
+    for part in (nothing, something):  # of every value
+        model = UnlossyModel(UnlossyConfig(**TINY)).eval()
+        for linear in model.spectrum_head.linears:
+            torch.nn.init.constant_(linear.bias.view(*linear.bias.shape[:2], -1, 2, 2, 2)[..., 1, :, 0], part)
+        with torch.no_grad():
+            rest[part] = (model(audio, detail=0).audio_values / audio - 1).median().item()
+    assert abs(rest[nothing]) < 1e-6
+    assert rest[something] == pytest.approx(math.tanh(something), rel=0.02)
+
+
+def average_frames(model: UnlossyModel) -> None:
+    """Make an untrained model take the mean of each frame, the four before and the four after."""
+    ninth = math.atanh(1 / 9)
+    for head, biases in (
+        (model.neighbour_head, [ninth] * (4 * TONE_FRAMES)),
+        (model.spectrum_head, [0.0] * 4 + [-math.atanh(8 / 9), 0.0] * 2),  # residual, mask
+    ):
+        for linear in head.linears:
+            assert isinstance(linear, BandLinear)
+            with torch.no_grad():
+                linear.bias.copy_(torch.tensor(biases).repeat(linear.bias.shape[2] // len(biases)))
+
+
+def test_frames_of_a_tone_are_averaged_in_phase():
+    model = UnlossyModel(UnlossyConfig(**TINY)).eval()
+    average_frames(model)
+    time = torch.arange(RATE) / RATE
+    tone = torch.sin(2 * torch.pi * torch.tensor([[[443.21], [1234.5]]]) * time) / 4
+    noisy = tone + torch.randn(1, 2, RATE, generator=torch.Generator().manual_seed(0)) / 40
+    middle = slice(RATE // 4, -RATE // 4)
+    narrow = torch.fft.rfftfreq(RATE - 2 * (RATE // 4), 1 / RATE) < 5000
+    with torch.no_grad():
+        averaged = model(noisy, detail=0).audio_values
+    errors = (torch.fft.rfft((audio - tone)[..., middle])[..., narrow] for audio in (noisy, averaged))
+    before, after = (power(error).sum() for error in errors)
+    assert 10 * torch.log10(before / after) > 6
+
+
+def test_a_tone_does_not_begin_before_its_attack():
+    model = UnlossyModel(UnlossyConfig(**TINY)).eval()
+    average_frames(model)
+    tone = torch.sin(2 * torch.pi * 1000 * torch.arange(RATE) / RATE).expand(1, 2, -1) / 4
+    attack = RATE // 2
+    quiet = torch.cat([tone[..., :attack] / 1000, tone[..., attack:]], dim=2)
+    long_before = slice(attack - 3072, attack - 2048)
+    with torch.no_grad():
+        change = (model(quiet, detail=0).audio_values - quiet)[..., long_before]
+    assert change.abs().max() < 3 * quiet[..., long_before].abs().max()
+
+
+def test_what_drowns_in_noise_is_turned_down():
+    model = UnlossyModel(UnlossyConfig(**TINY)).eval()
+    for linear in model.noise_head.linears:
+        torch.nn.init.constant_(linear.bias, 1.0)  # as much noise as there is of everything
+    time = torch.arange(RATE) / RATE
+    loud, quiet = (level * torch.sin(2 * math.pi * hertz * time) for level, hertz in ((0.1, 5000.0), (0.001, 5100.0)))
+    with torch.no_grad():
+        restored = model((loud + quiet).expand(1, 2, -1), detail=0).audio_values[0, 0]
+    middle = slice(RATE // 4, -RATE // 4)
+    gain = {}
+    for name, tone in (("loud", loud), ("quiet", quiet)):
+        gain[name] = float((restored * tone)[middle].sum() / (tone * tone)[middle].sum())
+    assert gain["loud"] > 0.8
+    assert gain["quiet"] < 0.2
+
+
+def test_what_is_missing_does_not_depend_on_how_loud_it_is(lively_model):
+    audio = music(2 * RATE)
+    loud, quiet = (lively_model._spectrum(level * audio)[:, :, :-1] for level in (1.0, 0.2))
+    with torch.no_grad():
+        wanted, given = (lively_model._missing(power(bins), None).deficit for bins in (loud, quiet))
+    inner = slice(72, -72)  # at the ends silence is compared with
+    assert wanted[:, inner].std() > 0.1
+    torch.testing.assert_close(given[:, inner], wanted[:, inner], atol=0.02, rtol=0.02)
+
+
+def test_block_must_start_on_the_grid(lively_model):
+    with pytest.raises(ValueError, match="multiple of 2048 samples, got 1000"):
+        lively_model(music(20_000), offset=1000)
+
+
+def test_same_input_same_output(lively_model):
+    audio = music(30_000)
+    assert torch.equal(lively_model(audio).audio_values, lively_model(audio).audio_values)
+
+
+def test_decode_of_encode_is_forward(lively_model):
+    audio = music(30_000)
+    encoded = lively_model.encode(audio)
+    assert torch.equal(encoded.embeddings, lively_model(audio).embeddings)
+    decoded = lively_model.decode(encoded.embeddings, audio).audio_values
+    assert snr(lively_model(audio).audio_values, decoded) > 100
+    with pytest.raises(ValueError, match="input_values"):
+        lively_model.decode(encoded.embeddings)
+
+
+def test_autoencoder_needs_the_embedding_alone(make_lively):
+    model = make_lively(residual=False)
+    audio = music(30_000)
+    embeddings = model.encode(audio).embeddings
+    assert embeddings.shape[2] == model.config.embedding_size
+    for detail in (0.0, 1.0):
+        # To the bit: nothing but the embedding reaches the decoder.
+        whole = model(audio, detail=detail, offset=4096).audio_values
+        decoded = model.decode(embeddings, num_samples=30_000, detail=detail, offset=4096).audio_values
+        assert torch.equal(whole, decoded)
+        assert decoded.abs().max() > 0
+    mono = music(12_345, channels=1)
+    assert model.decode(model.encode(mono).embeddings, mono).audio_values.shape == mono.shape
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_layers_narrow_towards_the_bottleneck(make_lively, residual):
+    model = make_lively(residual=residual)
+    sizes = []
+    levels = model.encoder.levels if residual else model.coder.encoder_levels
+    hooks = [
+        level[-1].register_forward_hook(lambda _module, _inputs, output: sizes.append(output[0, 0].numel()))
+        for level in levels
+    ]
+    embeddings = model.encode(music(10_000)).embeddings
+    for hook in hooks:
+        hook.remove()
+    assert sizes == list(model.config.level_sizes)
+    assert embeddings.shape[2] == model.config.embedding_size
+    sizes.append(model.config.embedding_size if residual else model.config.envelope_size)
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_the_less_a_waveform_is_rounded_the_closer_the_audio(make_lively):
+    model = make_lively(residual=False)
+    size = model.config.envelope_size
+    audio = music(30_000)
+    embeddings = model.encode(audio).embeddings
+    whole = model.decode(embeddings, num_samples=30_000, detail=0).audio_values
+    errors = []
+    for step in (0.1, 0.01, 0.001):
+        rounded = torch.cat([embeddings[..., :size], step * torch.round(embeddings[..., size:] / step)], dim=2)
+        errors.append(snr(whole, model.decode(rounded, num_samples=30_000, detail=0).audio_values))
+    assert errors[0] + 10 < errors[1] < errors[2] - 10
+
+
+def test_autoencoder_learns():
+    torch.manual_seed(0)
+    model = UnlossyModel(UnlossyConfig(**TINY_CODER)).train()
+    clean = music(20_000, batch=2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    terms = []
+    for _ in range(20):
+        output = model(clean, labels=clean, detail=0.0)
+        optimizer.zero_grad()
+        output.loss.backward()
+        optimizer.step()
+        terms.append(output.loss_terms)
+    for name in ("envelope", "dissimilarity"):
+        assert terms[-1][name] < terms[0][name]
+    missing = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    assert not missing, "every weight takes part"
+
+
+def test_labels_give_a_loss_that_training_lowers():
+    torch.manual_seed(0)
+    model = UnlossyModel(UnlossyConfig(**TINY)).train()
+    clean = music(20_000, batch=2)
+    degraded = clean + torch.randn_like(clean) / 30
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(8):
+        output = model(degraded, labels=clean)
+        optimizer.zero_grad()
+        output.loss.backward()
+        optimizer.step()
+        losses.append(output.loss.item())
+    assert losses[-1] < losses[0] - 0.1
+    missing = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    assert not missing, "every weight takes part"
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_padding_does_not_count_in_the_loss(make_lively, residual):
+    model = make_lively(residual=residual)
+    clean, degraded = music(20_000), music(20_000, seed=1)
+    alone = model(degraded, labels=clean).loss.item()
+    padded = [torch.nn.functional.pad(audio, (0, 10_000)) for audio in (degraded, clean)]
+    mask = (torch.arange(30_000) < 20_000).long()[None]
+    output = model(padded[0], padding_mask=mask, labels=padded[1])
+    assert output.loss.item() == pytest.approx(alone, rel=1e-3)
+    assert output.audio_values[..., 20_000:].abs().max() == 0
+
+
+def test_labels_of_another_shape_are_refused(lively_model):
+    with pytest.raises(ValueError, match="labels must have the shape of input_values"):
+        lively_model(music(20_000), labels=music(20_000, channels=1))
+
+
+def test_gradients_under_bfloat16_autocast_are_finite(make_lively):
+    model = make_lively().train()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(music(20_000), labels=music(20_000, seed=1), detail=0.0).loss
+    loss.backward()
+    assert loss.dtype == torch.float32
+    for name, parameter in model.named_parameters():
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+def test_gradient_checkpointing_gives_the_same_gradients(make_lively):
+    gradients, calls = [], []
+    for checkpointing in (False, True):
+        model = make_lively().train()
+        if checkpointing:
+            model.activation_checkpointing_enable()
+        count: list[int] = []
+        model.encoder.levels[0][0].depthwise.register_forward_hook(lambda *_, count=count: count.append(1))
+        model(music(20_000), labels=music(20_000, seed=1)).loss.backward()
+        calls.append(len(count))
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
+    assert calls == [1, 2], "a checkpointed block runs again on the way back"
+    torch.testing.assert_close(gradients[0], gradients[1], atol=1e-5, rtol=1e-4)
+
+
+def test_loss_is_zero_for_a_perfect_input():
+    model = UnlossyModel(UnlossyConfig(**TINY))
+    clean = music(20_000)
+    assert model(clean, labels=clean).loss.item() == pytest.approx(0, abs=1e-3)
+
+
+def test_nothing_is_learned_from_treble_that_a_codec_took_from_the_labels():
+    model = UnlossyModel(UnlossyConfig(**TINY)).train()
+    assert isinstance(model.detail_head, DetailPredictor)
+    torch.nn.init.constant_(model.detail_head.output.bias, 6 / 8 * math.log(10) / 10)  # everywhere 6 dB
+    whole = music(20_000, batch=2)
+    spectrum = torch.fft.rfft(whole)
+    spectrum[..., torch.fft.rfftfreq(20_000, 1 / RATE) > 16_000] = 0
+    cut = torch.fft.irfft(spectrum, n=20_000)
+    everywhere, below = torch.full((2,), float("inf")), torch.full((2,), 15_000.0)
+
+    def loss(degraded, clean, known_hz=None):
+        return model.detail_loss(*model.cells(degraded), model.cells(clean)[0], known_hz).loss
+
+    assert loss(cut / 2, cut) == loss(cut / 2, cut, everywhere)
+    losses = [loss(whole / 2, labels, below) for labels in (whole, cut)]
+    torch.testing.assert_close(losses[0], losses[1], rtol=0.02, atol=0)
+    believed = loss(whole / 2, cut, everywhere)
+    assert believed > 1.2 * losses[1]
+    terms = model(whole / 2, labels=cut, known_hz=below).loss_terms
+    assert terms["envelope"] < model(whole / 2, labels=cut).loss_terms["envelope"]
+
+
+def test_save_and_load(lively_model, tmp_path):
+    lively_model.save_pretrained(tmp_path)
+    assert (tmp_path / "model.safetensors").is_file()
+    loaded = UnlossyModel.from_pretrained(tmp_path).eval()
+    ours, theirs = lively_model.config.to_dict(), loaded.config.to_dict()
+    assert {name for name in ours | theirs if ours.get(name) != theirs.get(name)} <= {"_name_or_path"}
+    audio = music(20_000)
+    assert torch.equal(lively_model(audio).audio_values, loaded(audio).audio_values)
+
+
+def test_missing_weights_are_initialised(lively_model, tmp_path):
+    lively_model.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    removed = [name for name in weights if name.startswith("band_split")]
+    save_file({name: weights[name] for name in weights if name not in removed}, tmp_path / "model.safetensors")
+    loaded = UnlossyModel.from_pretrained(tmp_path)
+    assert removed
+    for module in loaded.band_split.modules():
+        if isinstance(module, BandLinear):
+            assert torch.isfinite(module.weight).all()
+            assert 0.3 < module.weight.std() * module.weight.shape[1] ** 0.5 < 1.2
+
+
+def test_bfloat16_is_close(lively_model, tmp_path):
+    lively_model.save_pretrained(tmp_path)
+    low = UnlossyModel.from_pretrained(tmp_path, dtype=torch.bfloat16).eval()
+    assert low.dtype == torch.bfloat16
+    audio = music(30_000)
+    for detail in (0.0, 1.0):
+        output = low(audio.bfloat16(), detail=detail)
+        assert torch.isfinite(output.audio_values).all()
+        assert snr(lively_model(audio, detail=detail).audio_values, output.audio_values) > 20
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="torch.compile needs a C++ compiler")
+@pytest.mark.timeout(900)  # minutes on a busy machine: dozens of kernels go through the C++ compiler
+def test_compiled_model_gives_the_same(make_lively):
+    model = make_lively(hidden_sizes=(8,), depths=(1,))
+    compiled = torch.compile(model)
+    audio = music(20_000)
+    with torch.inference_mode():
+        assert snr(model(audio).audio_values, compiled(audio).audio_values) > 60
+
+
+@pytest.mark.parametrize("shape", [(2, 1000), (1, 3, 1000)])
+def test_wrong_shape_is_refused(lively_model, shape):
+    with pytest.raises(ValueError, match="Expected audio of shape"):
+        lively_model(torch.zeros(shape))
+
+
+def test_shipped_checkpoint_loads_and_restores():
+    model = UnlossyModel.from_pretrained(unlossy.SHIPPED_MODEL)
+    audio = music(RATE)
+    restored = model(audio).audio_values
+    assert restored.shape == audio.shape
+    assert torch.isfinite(restored).all()

@@ -1,0 +1,124 @@
+"""`encode` and `decode`: blocks, rates and channels, and what they refuse."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from unlossy import UnlossyModel, decode, encode, load_autoencoder
+from unlossy.embedding import BITS, Embedding, EmbeddingError, from_bytes, to_bytes
+from unlossy.hub.audio_unlossy import AudioReader
+
+RATE = 44_100
+EXAMPLE = Path(__file__).parents[2] / "space" / "examples" / "canon.flac"
+
+
+def music(samples: int, channels: int = 2) -> np.ndarray:
+    random = np.random.default_rng(0)
+    tones = np.sin(np.arange(samples) * random.uniform(0.02, 0.5, (channels, 4, 1))).sum(axis=1)
+    return (0.03 * tones + random.normal(0, 0.005, (channels, samples))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def autoencoder(make_lively: Callable[..., UnlossyModel]) -> UnlossyModel:
+    """Kernels of 3, so that little is seen around a sample and short audio has many blocks. Its random weights are
+    turned down to what is audio: at ten times full scale, rounding is ten times as much."""
+    model = make_lively(residual=False, kernel_size=3, detail_threshold=0.0)
+    with torch.no_grad():
+        model.coder.linear_decoder.bias.sub_(1.0)  # 26 dB
+        model.coder.linear_decoder.weight.mul_(0.3)
+    return model
+
+
+def decoded(embedding: Embedding, model: UnlossyModel, **options: float) -> np.ndarray:
+    audio = decode(embedding, model, **options).audio  # type: ignore[arg-type]
+    assert isinstance(audio, np.ndarray)
+    return audio
+
+
+@pytest.mark.parametrize("samples", [1, 30_000, 98_765])
+def test_blocks_give_the_embedding_and_the_audio_of_the_whole(autoencoder: UnlossyModel, samples: int) -> None:
+    audio = music(samples)
+    embedding = encode(audio, autoencoder, sampling_rate=RATE, block_seconds=0.2)
+    with torch.no_grad():
+        whole = autoencoder.encode(torch.from_numpy(audio)[None]).embeddings
+        assert whole is not None
+        values = torch.from_numpy(embedding.values)
+        torch.testing.assert_close(values, whole, atol=1e-4, rtol=1e-4)
+        for detail in (0.0, 1.0):
+            wanted = autoencoder.decode(values, num_samples=samples, detail=detail).audio_values
+            assert wanted is not None
+            given = decoded(embedding, autoencoder, detail=detail, block_seconds=0.2)
+            np.testing.assert_allclose(given, wanted[0].numpy(), atol=1e-5)
+    assert np.abs(given).max() > 0
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(8_000, 1), (48_000, 2), (96_000, 1), (44_100, 6)])
+def test_rate_length_and_channels_come_back(autoencoder: UnlossyModel, rate: int, channels: int) -> None:
+    audio = music(rate // 7, channels)
+    embedding = encode(audio, autoencoder, sampling_rate=rate)
+    assert embedding.values.shape[0] == {1: 1, 2: 1, 6: 4}[channels]
+    given = decode(embedding, autoencoder)
+    assert (given.sampling_rate, given.num_frames) == (rate, rate // 7)
+    assert isinstance(given.audio, np.ndarray)
+    assert given.audio.shape == audio.shape
+
+
+def test_files_keep_their_tags_and_stay_within_full_scale(
+    autoencoder: UnlossyModel, write_chord: Callable[..., Path], tmp_path: Path
+) -> None:
+    embedding = replace(encode(write_chord(), autoencoder), tags={"title": "Chord"})
+    loud = replace(embedding, values=embedding.values * 20)
+    result = decode(loud, autoencoder, output=tmp_path / "out.wav", bit_depth="16")
+    assert (result.num_frames, result.audio) == (22_050, None)
+    with AudioReader(tmp_path / "out.wav") as reader:
+        assert reader.tags["title"] == "Chord"
+        (block,) = reader.blocks(RATE)
+    assert np.abs(block).max() <= 1
+    # The guard turns peaks down; clipping would leave many samples at full scale.
+    assert (np.abs(block) > 0.9999).mean() < 0.2
+
+
+def test_an_embedding_of_another_model_or_length_is_refused(
+    autoencoder: UnlossyModel, make_lively: Callable[..., UnlossyModel]
+) -> None:
+    embedding = encode(music(10_000), autoencoder, sampling_rate=RATE)
+    other = make_lively(residual=False, embedding_size=16)
+    with pytest.raises(EmbeddingError, match=r"made by the model .* name that one with --model"):
+        decode(embedding, other)
+    for values in (embedding.values[:, :-1], embedding.values[..., :-1]):
+        with pytest.raises(EmbeddingError, match="encode the audio again"):
+            decode(replace(embedding, values=values), autoencoder)
+    with pytest.raises(ValueError, match="detail must be from 0 to 1, got 2"):
+        decode(embedding, autoencoder, detail=2.0)
+
+
+def test_a_restorer_is_refused(lively_model: UnlossyModel, tiny_model: Path) -> None:
+    with pytest.raises(ValueError, match=r"is a restorer, .* --model"):
+        encode(music(10_000), lively_model, sampling_rate=RATE)
+    with pytest.raises(ValueError, match="is a restorer"):
+        load_autoencoder(tiny_model)
+
+
+def test_the_shipped_autoencoder_rebuilds_what_it_knows_at_eleven_to_one() -> None:
+    model = load_autoencoder()
+    assert model.config.compression_ratio >= 11
+    with AudioReader(EXAMPLE) as reader:
+        audio = np.concatenate(list(reader.blocks(RATE)), axis=1)
+    embedding = encode(audio, model, sampling_rate=RATE)
+    assert embedding.values.size * 11 <= 1.01 * audio.size
+    errors = {}
+    for bits in BITS:
+        decoded = np.asarray(decode(from_bytes(to_bytes(embedding, bits)), model, detail=0.0).audio)
+        errors[bits] = 10 * np.log10(np.square(audio).sum() / np.square(audio - decoded).sum())
+    assert errors[32] > 9.5  # what is below 2 kHz alone makes 7.2
+    assert errors[8] > errors[32] - 0.1
+    assert errors[4] > errors[32] - 1
+
+
+def test_audio_beyond_reason_is_refused(autoencoder: UnlossyModel) -> None:
+    with pytest.raises(ValueError, match="times full scale"):
+        encode(np.full((2, 5000), 3e38, np.float32), autoencoder, sampling_rate=RATE)

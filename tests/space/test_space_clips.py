@@ -1,0 +1,97 @@
+"""What is uploaded: its limits, its description, and the copies that are listened to."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from unlossy.codecs import degrade
+from unlossy.hub.audio_unlossy import AudioReader
+from unlossy.hub.audio_writing_unlossy import AudioWriter
+from unlossy_space import clips
+
+RATE = 44_100
+
+
+def test_description_names_codec_bitrate_and_cutoff(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(size=(2 * RATE, 2)) * 0.1
+    soundfile.write(tmp_path / "song.wav", noise, RATE)
+    degrade(tmp_path / "song.wav", tmp_path / "song.mp3", "mp3", 64)
+    text = clips.describe(clips.inspect_upload(tmp_path / "song.mp3"))
+    assert "MP3 · 64 kbps · 44.1 kHz · stereo · 0:02 min · cutoff at 1" in text
+    assert "would be regenerated" in text
+
+
+def test_silence_is_described(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "silence.wav", np.zeros(RATE), RATE)
+    assert "silent" in clips.describe(clips.inspect_upload(tmp_path / "silence.wav"))
+
+
+@pytest.mark.parametrize("content", [b"", b"This is no audio. " * 100])
+def test_what_is_no_audio_is_refused_without_its_folder(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "song.mp3"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"^song\.mp3 is "):
+        clips.inspect_upload(path)
+
+
+def test_what_is_gone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^song\.mp3 has been removed"):
+        clips.inspect_upload(tmp_path / "song.mp3")
+
+
+def test_too_long_or_too_large_names_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "long.flac"
+    soundfile.write(path, np.zeros((round(clips.MAX_SECONDS) + 1) * 8000), 8000)
+    with pytest.raises(ValueError, match=r"long\.flac is 6:01 min long; here at most 6:00 min.*`unlossy restore FILE`"):
+        clips.inspect_upload(path)
+    monkeypatch.setattr(clips, "MAX_BYTES", 1000)
+    with pytest.raises(ValueError, match=r"long\.flac has 0 MB; here at most 0 MB.*`unlossy restore FILE`"):
+        clips.inspect_upload(path)
+
+
+@pytest.mark.parametrize(
+    ("channels", "rate", "expected"), [(1, 8_000, 1), (2, 48_000, 2), (6, 44_100, 2), (8, 192_000, 2)]
+)
+def test_every_clip_becomes_mono_or_stereo_at_one_rate(tmp_path: Path, channels: int, rate: int, expected: int) -> None:
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
+    soundfile.write(tmp_path / "in.wav", np.repeat(tone[:, None], channels, axis=1), rate)
+    audio = clips.read_clip(tmp_path / "in.wav")
+    assert audio.shape == (expected, RATE)
+    reference = 0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
+    np.testing.assert_allclose(audio[:, 2000:-2000], np.tile(reference, (expected, 1))[:, 2000:-2000], atol=1e-3)
+
+
+def test_only_the_beginning_is_read(tmp_path: Path, write_chord: Callable[..., Path]) -> None:
+    path = write_chord(seconds=3)
+    np.testing.assert_array_equal(clips.read_clip(path, 0.5), clips.read_clip(path)[:, : RATE // 2])
+
+
+def test_mixing_down_keeps_the_sides_apart() -> None:
+    block = np.zeros((8, 4), np.float32)
+    block[0] = 1  # front left
+    left, right = clips.mix_down(block)
+    assert left[0] > 0
+    assert right[0] == 0
+    assert np.abs(clips.mix_down(np.ones((8, 4), np.float32))).max() <= 1 + 1e-6
+
+
+def test_a_copy_is_read_as_it_was_written(tmp_path: Path) -> None:
+    audio = np.random.default_rng(0).uniform(-1, 1, (2, 70_001)).astype(np.float32)
+    assert clips.write_clip(tmp_path / "copy.flac", audio) == str(tmp_path / "copy.flac")
+    np.testing.assert_allclose(clips.read_clip(tmp_path / "copy.flac"), audio, atol=1e-4)
+
+
+@pytest.mark.parametrize("format", ["wav", "mp3"])
+def test_conversion_keeps_length_and_tags(tmp_path: Path, format: str) -> None:
+    source = tmp_path / "song.flac"
+    with AudioWriter(source, RATE, 2, tags={"title": "Canon"}) as writer:
+        writer.write(np.random.default_rng(0).uniform(-0.5, 0.5, (2, RATE // 2)).astype(np.float32))
+    target = tmp_path / f"song.{format}"
+    clips.convert(source, target)
+    clips.convert(source, target)  # another time, when the user goes back and forth
+    with AudioReader(target) as reader:
+        assert reader.tags["title"] == "Canon"
+        assert sum(block.shape[1] for block in reader.blocks(1000)) == RATE // 2

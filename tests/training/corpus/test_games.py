@@ -1,0 +1,74 @@
+"""Music out of Debian's packages: licences are found for each file, and artists that are measured with are left out."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+pytest.importorskip("debian")
+
+from unlossy_training.corpus.games import PACKAGES, describe
+
+COPYRIGHT = """Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+
+Files: *
+Copyright: 2010 The Team
+License: GPL-2+
+
+Files: data/music/forest.flac
+Copyright: 2012 Ann Artist <ann@example.org>
+License: CC-BY-3.0
+
+Files: data/music/held.flac
+Copyright: 2013 Held Out <held@example.org>
+License: CC0-1.0
+"""
+
+
+def make_package(folder: Path, package: str, copyright: str) -> Path:
+    music = folder / "usr/share/games/game/data/music"
+    music.mkdir(parents=True)
+    (folder / "usr/share/doc" / package).mkdir(parents=True)
+    (folder / "usr/share/doc" / package / "copyright").write_text(copyright)
+    noise = np.random.default_rng(0).normal(0, 0.1, (44_100 * 5, 2))
+    for name in ("forest.flac", "held.flac", "other.flac"):
+        soundfile.write(music / name, noise, 44_100)
+    soundfile.write(music / "click.flac", noise[:10_000], 44_100)  # an effect
+    return folder
+
+
+def test_each_file_has_its_licence_and_held_out_artists_are_left_out(tmp_path: Path) -> None:
+    folder = make_package(tmp_path, "naev-data", COPYRIGHT)
+    rows = {Path(row["file"]).name: row for row in describe("naev-data", folder, ["held out"])}
+    assert set(rows) == {"forest.flac", "other.flac"}
+    assert rows["forest.flac"]["license"] == "CC-BY-3.0"
+    assert "Ann Artist" in rows["forest.flac"]["attribution"]
+    assert "@" not in rows["forest.flac"]["attribution"]
+    assert rows["other.flac"]["license"] == "GPL-2+"
+
+
+def test_where_the_copyright_file_is_prose_the_licence_is_the_table_s(tmp_path: Path) -> None:
+    package = next(name for name, license in PACKAGES.items() if license)
+    folder = make_package(tmp_path, package, "This package was debianized by Somebody.\n")
+    rows = list(describe(package, folder, []))
+    assert len(rows) == 3
+    assert {row["license"] for row in rows} == {PACKAGES[package]}
+
+
+def test_the_table_is_what_a_corpus_reads(tmp_path: Path) -> None:
+    from unlossy_training.corpus.games import main
+    from unlossy_training.corpus.recordings import find_recordings
+
+    for package in PACKAGES:  # what is there is not downloaded again
+        (tmp_path / package / "usr/share/doc" / package).mkdir(parents=True)
+        (tmp_path / package / "usr/share/doc" / package / "copyright").write_text("prose\n")
+    make_package(tmp_path / "more", "more", COPYRIGHT)
+    (tmp_path / "more" / "usr/share/games").rename(tmp_path / "naev-data" / "usr/share/games")
+    (tmp_path / "naev-data/usr/share/doc/naev-data/copyright").write_text(COPYRIGHT)
+    main(["--output", str(tmp_path), "--exclude", "held out"])
+    with (tmp_path / "SOURCES.csv").open(newline="") as table:
+        assert len(list(csv.DictReader(table))) == 2
+    licenses = {one.title: one.license for one in find_recordings("music", tmp_path)}
+    assert licenses["forest"] == "CC-BY-3.0"

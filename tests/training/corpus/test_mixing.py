@@ -1,0 +1,62 @@
+"""Tone, levels and limiting of clips."""
+
+import numpy as np
+import pytest
+
+from unlossy_training.corpus.mixing import equalize, finish, limit, remix
+
+RATE = 44_100
+
+
+def levels(audio: np.ndarray, bands: int = 40) -> np.ndarray:
+    """Of the first channel in bands of equal width [dB]."""
+    power = np.square(np.abs(np.fft.rfft(audio[0])))
+    return 10 * np.log10(power[: len(power) // bands * bands].reshape(bands, -1).mean(axis=1))
+
+
+def test_equalisers_vary_gently_and_clip_nothing() -> None:
+    audio = np.random.default_rng(0).normal(0, 0.5, (2, 2 * RATE)).astype(np.float32)  # peaks far above full scale
+    gains = []
+    for seed in range(40):
+        equalized = equalize(audio, np.random.default_rng(seed))
+        assert equalized.dtype == np.float32
+        gains.append(levels(equalized) - levels(audio))
+        np.testing.assert_array_equal(equalized, equalize(audio, np.random.default_rng(seed)))
+        np.testing.assert_allclose(equalize(audio / 64, np.random.default_rng(seed)), equalized / 64, atol=1e-6)
+    assert np.abs(gains).max() < 14
+    assert np.abs(np.diff(gains, axis=1)[:, 1:]).max() < 3  # [dB] from one band of 0.55 kHz to the next
+    assert np.std(gains, axis=0).min() > 1
+
+
+def test_a_foreground_is_as_loud_as_promised_however_long_it_pauses() -> None:
+    time = np.arange(4 * RATE) / RATE
+    backing = np.random.default_rng(0).normal(0, 0.05, (2, 4 * RATE)).astype(np.float32)
+    tone = 0.1 * np.sin(2 * np.pi * 997 * time, dtype=np.float32)
+
+    def level(share: float, seed: int) -> float:
+        """Of a tone that sounds for a share of the time, while it sounds: it stands out of a backing of noise."""
+        voice = np.stack([tone, tone]) * (time < 4 * share)
+        mixed = remix(voice.astype(np.float32), backing, np.random.default_rng(seed))
+        part = mixed[0, RATE // 10 : RATE // 2] * np.hanning(RATE // 2 - RATE // 10)
+        return float(20 * np.log10(np.abs(np.fft.rfft(part)).max()))
+
+    for seed in range(5):
+        assert level(0.2, seed) == pytest.approx(level(1.0, seed), abs=1.5)
+
+
+def test_limiter_keeps_the_threshold() -> None:
+    audio = np.random.default_rng(0).normal(0, 0.3, (2, 20_001)).astype(np.float32)
+    limited = limit(audio, 0.5)
+    assert limited.shape == audio.shape
+    assert np.abs(limited).max() <= 0.52
+    np.testing.assert_array_equal(limit(audio * 0.1, 1.0), audio * np.float32(0.1))
+
+
+def test_finished_clips_are_finite_and_within_their_levels() -> None:
+    audio = np.random.default_rng(0).normal(0, 0.3, (2, 20_000)).astype(np.float32)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        peak = np.abs(finish(remix(audio, audio[::-1].copy(), rng), rng, limited=0.7)).max()
+        assert 10 ** (-20.1 / 20) < peak < 10 ** (-0.29 / 20)
+        opposite = finish(np.stack([audio[0], -audio[0]]), rng)
+        assert np.isfinite(opposite).all()

@@ -1,0 +1,95 @@
+"""The learning rate, and the first layer's initialisation."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from unlossy import UnlossyConfig, UnlossyModel
+from unlossy.hub.coder_unlossy import LEVEL_SCALE, LEVEL_SHIFT
+from unlossy.hub.loss_unlossy import DECIBEL
+from unlossy.hub.spectral_unlossy import power
+from unlossy_training.fit.config import FitConfig
+from unlossy_training.fit.discriminators import SpectralDiscriminators
+from unlossy_training.fit.learning import Learner, NotFiniteError, fit_envelope, learning_rate, normalise_bands
+
+TINY: dict[str, Any] = {"hidden_sizes": [8, 8], "depths": [1, 1], "embedding_size": 32, "detail_size": 16}
+
+
+def test_learning_rate_rises_then_falls() -> None:
+    rates = [learning_rate(1.0, step, warmup=50, progress=step / 1000) for step in range(1001)]
+    assert rates[0] == pytest.approx(0.02)
+    assert 45 < int(np.argmax(rates)) < 55
+    assert rates[-1] == pytest.approx(0.01)
+
+
+def test_bands_start_normalised() -> None:
+    torch.manual_seed(0)
+    model = UnlossyModel(UnlossyConfig(**TINY))
+    batch = torch.randn(8, 2, 20_000) * 10 ** -torch.rand(8, 1, 1)
+    normalise_bands(model, batch)
+    with torch.no_grad():
+        bands = model._bands(model._spectrum(batch)).flatten(0, 1)
+    assert bands.mean(dim=0).abs().max() < 1e-3
+    assert bands.std(dim=0).max() < 1.01
+    assert bands.std(dim=0).median() > 0.9
+
+
+def test_only_the_discriminator_learns_at_first_and_silence_is_harmless() -> None:
+    torch.manual_seed(0)
+    model = UnlossyModel(UnlossyConfig(**TINY))
+    config = FitConfig(adversarial_weight=0.1, discriminator_warmup=1, warmup=0, max_steps=3)
+    learner = Learner(Accelerator(cpu=True), model, config, SpectralDiscriminators(width=4, windows=(512,)))
+    start = {name: weight.clone() for name, weight in model.state_dict().items()}
+    verdict = learner.discriminator.discriminators[0].verdict.bias.clone()
+    silence = torch.zeros(1, 2, 4096)
+    batch = {"input_values": torch.cat([torch.randn(1, 2, 4096) / 10, silence])}
+    batch["labels"] = batch["input_values"] / 2
+    first = learner.step([batch], 0, 0.0)
+    assert all(torch.equal(weight, start[name]) for name, weight in model.state_dict().items())
+    assert not torch.equal(learner.discriminator.discriminators[0].verdict.bias, verdict)
+    assert {"loss", "discriminator", "discriminator_grad_norm"} <= first.keys()
+    second = learner.step([batch], 1, 0.3)
+    assert {"deception", "feature_matching", "grad_norm"} <= second.keys()
+    assert all(value.isfinite() for value in second.values())
+    assert not all(torch.equal(weight, start[name]) for name, weight in model.state_dict().items())
+    learner.step([{name: torch.zeros_like(audio) for name, audio in batch.items()}], 2, 0.6)
+    assert all(weight.isfinite().all() for weight in model.parameters())
+
+
+def test_what_is_not_finite_changes_no_weight() -> None:
+    model = UnlossyModel(UnlossyConfig(**TINY))
+    learner = Learner(Accelerator(cpu=True), model, FitConfig(max_steps=1))
+    start = {name: weight.clone() for name, weight in model.state_dict().items()}
+    bad = torch.full((1, 2, 4096), float("nan"))
+    with pytest.raises(NotFiniteError, match="grad_norm is nan at step 0"):
+        learner.step([{"input_values": bad, "labels": bad}], 0, 0.0)
+    assert all(torch.equal(weight, start[name]) for name, weight in model.state_dict().items())
+
+
+def test_an_envelope_starts_as_the_best_linear_one() -> None:
+    torch.manual_seed(0)
+    coder: dict[str, Any] = {"residual": False, "skip_connections": False, "hidden_sizes": (24, 16)}
+    model = UnlossyModel(UnlossyConfig(**TINY | coder | {"envelope_size": 8})).eval()
+    # Clips whose spectrum is known by its level and its tilt.
+    noise = torch.randn(24, 2, 20_000)
+    clips = torch.stack(
+        [clip + tilt * clip.roll(1, 1) for clip, tilt in zip(noise, torch.linspace(-1, 1, 24), strict=True)]
+    )
+    clips = clips * torch.logspace(-3, 0, 24)[torch.randperm(24)][:, None, None]
+
+    def error() -> float:
+        spectrum = model._spectrum(clips)[:, 4:-4, :-1]
+        wanted = model.coder.levels(power(spectrum))[0]
+        energy = model.coder.decode_envelope(model.coder.encode_envelope(power(spectrum), None), None)
+        given = torch.log(energy / (model.config.n_fft / 4) ** 2 + 1e-12).flatten(2) / LEVEL_SCALE + LEVEL_SHIFT
+        return (given - wanted).abs().mean().item() * LEVEL_SCALE * DECIBEL
+
+    untrained = error()
+    fit_envelope(model, clips)
+    assert error() < 3  # noise has levels of its own in each frame
+    assert untrained > 10
+    values = model.encode(clips).embeddings[:, 4:-4, :8].flatten(0, 1)
+    assert values.std(dim=0).max() < 2, "as large as those of the waveform"

@@ -1,0 +1,1 @@
+"""Speed and memory of training, restoring and the web demo."""

@@ -1,0 +1,127 @@
+"""What restoration is compared with: two simple ways to fill the treble above a cutoff, all else left as it is. And
+what an autoencoder is compared with: the best linear one.
+
+All work on mid and side, so that the treble sits where it should in the stereo image and in a mono downmix.
+"""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlossy.hub.spectral_unlossy import (
+    cell_energy,
+    from_mid_side,
+    imdct,
+    istft,
+    mdct,
+    position_noise,
+    power,
+    spread_cells,
+    stft,
+    to_mid_side,
+)
+from unlossy.metrics import SAMPLING_RATE
+
+N_FFT, HOP_LENGTH = 2048, 512  # [samples]
+CELL_WIDTH = 16  # [bins], 345 Hz: the resolution of the envelope
+
+
+def copy_up(degraded: np.ndarray, cutoff_hz: float | None) -> np.ndarray:
+    """Blind copy-up: the octave below the cutoff, repeated above it without a change.
+
+    Args:
+        degraded (`np.ndarray` of shape `(channels, samples)`): float32, one or two channels at 44.1 kHz.
+        cutoff_hz (`float` or `None`): where its spectrum ends [Hz]; with `None` there is nothing to fill.
+
+    Returns:
+        `np.ndarray` of the same shape.
+    """
+    if cutoff_hz is None:
+        return degraded
+    spectrum = _spectrum(degraded)
+    first = _first_bin(cutoff_hz)
+    octave = spectrum[:, :, first // 2 : first]
+    missing = spectrum.shape[2] - first
+    copies = octave.repeat(1, 1, math.ceil(missing / octave.shape[2]), 1)[:, :, :missing]
+    return _audio(torch.cat([spectrum[:, :, :first], copies], dim=2), degraded.shape)
+
+
+def oracle_noise(degraded: np.ndarray, cutoff_hz: float | None, clean: np.ndarray) -> np.ndarray:
+    """Noise above the cutoff with the clean signal's own envelope, `CELL_WIDTH` bins by one frame.
+
+    No restorer knows that envelope. It is the upper bound for what predicting the shape of the treble can reach.
+
+    Args:
+        degraded (`np.ndarray` of shape `(channels, samples)`): float32, one or two channels at 44.1 kHz.
+        cutoff_hz (`float` or `None`): where its spectrum ends [Hz]; with `None` there is nothing to fill.
+        clean (`np.ndarray`): the original, of the same shape.
+
+    Returns:
+        `np.ndarray` of the same shape.
+    """
+    if cutoff_hz is None:
+        return degraded
+    spectrum = _spectrum(degraded)
+    first = _first_bin(cutoff_hz)
+    cells, rest = divmod(spectrum.shape[2] - first, CELL_WIDTH)
+    widths = (CELL_WIDTH,) * cells + ((rest,) if rest else ())
+    envelope = spread_cells(cell_energy(power(_spectrum(clean)[:, :, first:]), widths), widths).sqrt()
+    noise = position_noise(0, degraded.shape[1], 2, seed=0, device=torch.device("cpu"))
+    # White noise of variance 1 has the energy of the window in every bin: 3/8 of its length for a Hann window.
+    carrier = stft(noise[None], N_FFT, HOP_LENGTH)[:, :, first:] / math.sqrt(3 / 8 * N_FFT)
+    return _audio(torch.cat([spectrum[:, :, :first], envelope * carrier], dim=2), degraded.shape)
+
+
+def fit_linear(clips: Iterable[np.ndarray], size: int) -> np.ndarray:
+    """The linear autoencoder: the directions that most of the energy of music is in (PCA).
+
+    Frames are those of an MDCT with a hop of `HOP_LENGTH`, mid and side together. It has as many values as samples; of
+    an STFT with more overlap, most components would be spent on saying things twice.
+
+    Args:
+        clips: `np.ndarray`s of shape `(channels, samples)`, one or two channels at 44.1 kHz.
+        size (`int`): values a frame.
+
+    Returns:
+        `np.ndarray` of shape `(2 · HOP_LENGTH, size)`: float32, orthonormal columns.
+    """
+    covariance = np.zeros((2 * HOP_LENGTH, 2 * HOP_LENGTH))
+    for clip in clips:
+        frames = _mdct(clip)
+        covariance += frames.T @ frames
+    return np.linalg.eigh(covariance)[1][:, : -size - 1 : -1].astype(np.float32)
+
+
+def linear_encode(audio: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """`(channels, samples)` to values of shape `(1, frames, size)`, by a basis of [`fit_linear`]."""
+    return (_mdct(audio) @ basis)[None]
+
+
+def linear_decode(values: np.ndarray, basis: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The inverse of [`linear_encode`], as far as there is one: to audio of `shape` `(channels, samples)`."""
+    channels, samples = shape
+    coefficients = torch.from_numpy(values @ basis.T).unflatten(2, (2, HOP_LENGTH))
+    return from_mid_side(imdct(coefficients, samples), channels)[0].numpy()
+
+
+def _mdct(audio: np.ndarray) -> np.ndarray:
+    """`(channels, samples)` to float32 `(frames, 2 · HOP_LENGTH)`, first mid, then side."""
+    mid_side = to_mid_side(torch.from_numpy(np.ascontiguousarray(audio, np.float32))[None])
+    return mdct(mid_side, HOP_LENGTH)[0].flatten(1).numpy()
+
+
+def _first_bin(cutoff_hz: float) -> int:
+    return math.ceil(cutoff_hz / SAMPLING_RATE * N_FFT)
+
+
+def _spectrum(audio: np.ndarray) -> Tensor:
+    """`(channels, samples)` to the complex spectra of mid and side, `(1, T, F, 2)`."""
+    return stft(to_mid_side(torch.from_numpy(audio)[None]), N_FFT, HOP_LENGTH)
+
+
+def _audio(spectrum: Tensor, shape: tuple[int, ...]) -> np.ndarray:
+    channels, samples = shape
+    return from_mid_side(istft(spectrum, samples, N_FFT, HOP_LENGTH), channels)[0].numpy()

@@ -1,0 +1,166 @@
+"""Measures a model on recordings that it has never seen: a restorer, input, restored and the difference; or an
+autoencoder, beside codecs at its bitrates.
+
+    unlossy-train evaluate FOLDER                       # MP3 at 48 and 64 kbps, and untouched originals
+    unlossy-train evaluate FOLDER --model CHECKPOINT --grid mp3:24,32,48,64,96,192 opus:32,64 lossless \
+        --baselines --output results.json --plots plots/
+    unlossy-train evaluate PAIRS                        # the validation split of a dataset, as it is
+    unlossy-train evaluate FOLDER --by-folder           # also means for each sub-folder
+    unlossy-train evaluate FOLDER --by-folder music     # also means for FOLDER/music, and for the rest
+    unlossy-train evaluate FOLDER --model AUTOENCODER --linear CLIPS --by-folder
+
+Every recording is encoded by the real encoder, decoded, restored at `detail` 0 and 1, and compared with itself. Figures
+are kept for each clip: what was measured once is not measured again, and a new checkpoint costs only its own share.
+
+Recordings that have been through a codec before are no originals above the edge that it left. Where SOURCES.csv (or a
+table SOURCES-….csv), in their folder or above, has that edge in a column `edge_hz`, nothing above it counts.
+"""
+
+import argparse
+import importlib.util
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.constants import HF_HOME
+from tqdm import tqdm
+
+from unlossy.metrics import LSD_FLOOR_DB, LSD_HOP_LENGTH, LSD_N_FFT
+from unlossy_cli.memory import keep_freed_memory
+
+from ..conditions import LOSSLESS, parse_grid
+from .cases import Case, find_pairs, find_recordings, is_dataset
+from .measuring import Setup, measure, prepare, recall
+from .summary import RATINGS, by_folder, folder_of, markdown, summarise, worst_clips
+
+DEFAULT_GRID = ("mp3:48,64", LOSSLESS)
+# An autoencoder of 11:1 makes 32 kbps at 4 bits a value, 63 at 8 and 254 in float, before packing.
+AUTOENCODER_GRID = ("mp3:32,64,256", "aac:32,64,256", "opus:32,64,256", LOSSLESS)
+
+
+def run(cases: Sequence[Case], setup: Setup, workers: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Measure all cases, in `workers` processes what the cache doesn't know.
+
+    Returns:
+        the rows of [`measure`], in the order of `cases`, and those left out with the `reason`.
+    """
+    known = {case: _safely(recall, case, setup) for case in cases}
+    jobs = [(case, setup) for case, row in known.items() if row is None]
+    with tqdm(total=len(jobs), unit="clip", disable=not jobs) as progress:
+        for (case, _), row in zip(jobs, _work(jobs, workers), strict=True):
+            known[case] = row
+            progress.update()
+    rows = [row for row in known.values() if row is not None]
+    return [row for row in rows if "reason" not in row], [row for row in rows if "reason" in row]
+
+
+def _work(jobs: list[tuple[Case, Setup]], workers: int) -> Iterator[dict[str, Any]]:
+    if min(workers, len(jobs)) <= 1:
+        yield from map(_measure_safely, jobs)
+        return
+    # "spawn": a fork of a process with threads may hang.
+    with multiprocessing.get_context("spawn").Pool(workers, _begin) as pool:
+        yield from pool.imap(_measure_safely, jobs)
+
+
+def _begin() -> None:
+    torch.set_num_threads(1)
+    keep_freed_memory()
+
+
+def _measure_safely(job: tuple[Case, Setup]) -> dict[str, Any]:
+    return _safely(measure, *job)
+
+
+def _safely(function: Any, case: Case, setup: Setup) -> Any:
+    """One bad file doesn't stop the rest; nor does a bitrate that a codec has for stereo only."""
+    try:
+        return function(case, setup)
+    except ValueError as error:
+        return {"clip": case.clip, "codec": case.codec, "kbps": case.kbps, "reason": str(error)}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="unlossy-train evaluate", description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "folder", type=Path,
+        help="FLAC and WAV files, searched recursively, or pairs made by `unlossy-train dataset`",
+    )  # fmt: skip
+    parser.add_argument("--model", help="Hub id or folder (default: the checkpoint in the package)")
+    parser.add_argument(
+        "--grid", nargs="+", metavar="CODEC:KBPS,…",
+        help=f"such as mp3:24,32 aac:64 {LOSSLESS} (default: {' '.join(DEFAULT_GRID)}; of an autoencoder: "
+        f"{' '.join(AUTOENCODER_GRID)}); a dataset has its own",
+    )  # fmt: skip
+    parser.add_argument("--baselines", action="store_true", help="also blind copy-up and oracle-envelope noise")
+    parser.add_argument(
+        "--linear", type=Path, metavar="CLIPS",
+        help="of an autoencoder: also the linear one of the same size, fitted to this folder of training clips",
+    )  # fmt: skip
+    parser.add_argument(
+        "--by-folder", nargs="?", const="", metavar="NAME",
+        help="also means for each sub-folder, such as a genre's; or for the one of this name and for the rest",
+    )  # fmt: skip
+    parser.add_argument("--no-visqol", action="store_true", help="leave out the slowest metric")
+    parser.add_argument("--output", type=Path, help="JSON file for the means and every clip's figures")
+    parser.add_argument("--plots", type=Path, help="folder for figures against bitrate and spectrograms (PNG)")
+    parser.add_argument(
+        "--cache", type=Path, default=Path(HF_HOME, "unlossy-evaluation"),
+        help="folder that keeps figures from run to run (default: in the cache of Hugging Face)",
+    )  # fmt: skip
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
+    options = parser.parse_args(arguments)
+    # What would only be missed after hours.
+    for module, wanted in {"matplotlib": options.plots, "visqol": not options.no_visqol, "zimtohrli": True}.items():
+        if wanted and importlib.util.find_spec(module) is None:
+            parser.error(f"there is no {module}, which this needs: pip install 'unlossy[eval]'")
+    if options.output and not options.output.parent.is_dir():
+        parser.error(f"there is no folder {options.output.parent}")
+    try:
+        setup = prepare(
+            options.model, options.cache,
+            baselines=options.baselines, visqol=not options.no_visqol, linear=options.linear,
+        )  # fmt: skip
+        if is_dataset(options.folder):
+            if options.grid:
+                parser.error(f"{options.folder} is a dataset with codecs and bitrates of its own: leave --grid out")
+            cases = find_pairs(options.folder)
+        else:
+            grid = options.grid or (AUTOENCODER_GRID if setup.compresses else DEFAULT_GRID)
+            cases = find_recordings(options.folder, parse_grid(grid))
+        if options.by_folder and options.by_folder not in {folder_of(case.clip) for case in cases}:
+            parser.error(f"there are no clips in a sub-folder {options.by_folder} of {options.folder}")
+        if options.plots:
+            options.plots.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+
+    rows, left_out = run(cases, setup, options.workers)
+    for row in left_out:
+        print(f"left out: {row['clip']}, {row['codec']} {row['kbps'] or ''}: {row['reason']}", file=sys.stderr)
+    if not rows:
+        parser.exit(1, f"none of {len(cases)} could be measured\n")
+    summary = summarise(rows)
+    folders = {} if options.by_folder is None else by_folder(rows, options.by_folder)
+    if options.output:
+        lsd = {"n_fft": LSD_N_FFT, "hop_length": LSD_HOP_LENGTH, "floor_db": LSD_FLOOR_DB}
+        results = {"model": options.model, "fingerprint": setup.fingerprint, "lsd": lsd, "summary": summary}
+        results |= {"folders": folders, "clips": rows, "left_out": left_out}
+        options.output.write_text(json.dumps(results, indent=1) + "\n")
+    print(markdown(summary))
+    for folder, own in folders.items():
+        print(f"\n{folder}\n\n{markdown(own)}")
+    print(f"\n{RATINGS}")
+    print(f"\nLSD: Hann window of {LSD_N_FFT}, hop of {LSD_HOP_LENGTH} samples, floor of {LSD_FLOOR_DB:g} dB.")
+    print(f"\n{worst_clips(summary)}")
+    if left_out:
+        print(f"\nLeft out: {len(left_out)} of {len(cases)}.")
+    if options.plots:
+        from . import plots
+
+        plots.plot_all(options.plots, summary, rows, cases, setup)

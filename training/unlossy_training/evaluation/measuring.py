@@ -1,0 +1,296 @@
+"""Measures one clip: input, restored and baselines against the original, each figure kept for the next time."""
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import unlossy
+from unlossy.autoencoding import decode, encode
+from unlossy.embedding import Embedding, from_bytes, to_bytes, weights_fingerprint
+from unlossy.hub.configuration_unlossy import UnlossyConfig
+from unlossy.hub.modeling_unlossy import UnlossyModel
+from unlossy.hub.restoration_unlossy import load_model, restore
+from unlossy.inspection import measure_cutoff
+from unlossy.metrics import (
+    SAMPLING_RATE,
+    log_spectral_distance,
+    low_pass,
+    mid_side_sdr,
+    pre_echo,
+    si_sdr,
+    treble_level,
+    visqol,
+    width_error,
+    zimtohrli,
+)
+
+from ..conditions import LOSSLESS
+from .baselines import copy_up, fit_linear, linear_decode, linear_encode, oracle_noise
+from .cases import Case, find_recordings
+
+INPUT = "input"
+DETAILS = {"detail 0": 0.0, "detail 1": 1.0}
+BASELINES = ("copy-up", "oracle noise")
+# What an autoencoder makes of an original: bits a value and detail. 32 bits, float, come first.
+EMBEDDED = {
+    f"{name}{detail}": (bits, share)
+    for bits, name in ((32, ""), (8, "8 bits, "), (4, "4 bits, "))
+    for detail, share in DETAILS.items()
+}
+LINEAR = {"linear": 32, "linear, 8 bits": 8, "linear, 4 bits": 4}  # bits a value
+CLIPS_FITTED = 1000  # at most, for the linear autoencoder
+METRICS = {  # and how they are headed in tables and plots
+    "visqol": "ViSQOL",
+    "zimtohrli": "Zimtohrli",
+    "si_sdr": "SI-SDR [dB]",
+    "si_sdr_below_cutoff": "SI-SDR below the cutoff [dB]",
+    "treble_level": "treble level, error [dB]",
+    "lsd": "LSD [dB]",
+    "sdr_mid": "SDR of the mid [dB]",
+    "sdr_side": "SDR of the side [dB]",
+    "width_error": "stereo width, off by [dB]",
+    "pre_echo": "pre-echo [dB]",
+}
+
+Figures = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is the same for all clips.
+
+    Attributes:
+        model (`str`, *optional*): Hub id or folder; the checkpoint in the package by default.
+        cache (`Path`): folder for the figures.
+        fingerprint (`str`): of the model, see [`fingerprint`].
+        code (`str`): see [`code_version`].
+        baselines, visqol (`bool`): whether they are measured too.
+        compresses (`bool`): the model is an autoencoder: originals go through its embedding, and codecs are what it is
+            compared with.
+        linear (`Path`, *optional*): file of a linear autoencoder to compare it with, see [`prepare`].
+    """
+
+    model: str | None
+    cache: Path
+    fingerprint: str
+    code: str
+    baselines: bool = False
+    visqol: bool = True
+    compresses: bool = False
+    linear: Path | None = None
+
+    def versions(self, case: Case) -> tuple[str, ...]:
+        """What is measured of a clip."""
+        if not self.compresses:
+            return (INPUT, *DETAILS, *(BASELINES if self.baselines else ()))
+        if case.codec != LOSSLESS:
+            return (INPUT,)
+        return (INPUT, *EMBEDDED, *(LINEAR if self.linear else ()))
+
+
+def prepare(
+    model: str | None, cache: Path, *, baselines: bool = False, visqol: bool = True, linear: Path | None = None
+) -> Setup:
+    """
+    Args:
+        linear (`Path`, *optional*): folder of training clips that the linear autoencoder is fitted to.
+
+    Raises:
+        ValueError: no such model, no such clips, or what doesn't go together.
+        OSError: the cache can't be made.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    loaded = _load(model)
+    compresses = not loaded.config.residual
+    if linear and not compresses:
+        raise ValueError("a linear autoencoder is no measure of a restorer: leave --linear out")
+    if baselines and compresses:
+        raise ValueError("copy-up and oracle noise are no measure of an autoencoder: take --linear CLIPS instead")
+    fitted = None
+    if linear:
+        basis = fit_linear(_clips(linear), loaded.config.embedding_size)
+        fitted = cache / f"linear-{hashlib.sha256(basis.tobytes()).hexdigest()}.npy"
+        np.save(fitted, basis)
+    return Setup(model, cache, fingerprint(loaded), code_version(), baselines, visqol, compresses, fitted)
+
+
+def _clips(folder: Path) -> Iterator[np.ndarray]:
+    cases = find_recordings(folder, [(LOSSLESS, 0)])
+    for case in cases[:: -(-len(cases) // CLIPS_FITTED)]:
+        with contextlib.suppress(ValueError):  # one bad file doesn't matter here
+            yield case.audio()[0]
+
+
+def fingerprint(model: UnlossyModel) -> str:
+    """Hash of a model's configuration and weights, wherever it was loaded from."""
+    config = model.config.to_dict()
+    # The network's own fields: what transformers adds (auto_map, dtype …) depends on how a checkpoint was saved.
+    fields = {name: config[name] for name in sorted(UnlossyConfig.__annotations__) if name in config}
+    return hashlib.sha256((json.dumps(fields, default=str) + weights_fingerprint(model)).encode()).hexdigest()
+
+
+def code_version() -> str:
+    """Hash of the code and the encoders that figures depend on: a number kept by hand would be forgotten."""
+    here = Path(__file__).parent
+    files = sorted(Path(unlossy.__file__).parent.rglob("*.py"))
+    files += [here / name for name in ("baselines.py", "cases.py", "measuring.py")]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files))
+    for library in ("av", "soundfile", "soxr", "torch", "zimtohrli"):
+        digest.update(importlib.metadata.version(library).encode())
+    return digest.hexdigest()
+
+
+def recall(case: Case, setup: Setup) -> dict[str, Any] | None:
+    """What [`measure`] would return, if the cache has all of it.
+
+    Raises:
+        ValueError: the clip can't be read.
+    """
+    digest = case.digest()
+    found = {version: _read(_entry(digest, case, version, setup), setup) for version in setup.versions(case)}
+    figures = {version: known for version, known in found.items() if known is not None}
+    return _row(case, figures) if len(figures) == len(found) else None
+
+
+def measure(case: Case, setup: Setup) -> dict[str, Any]:
+    """Measure what the cache doesn't know of a clip.
+
+    Returns:
+        `dict` with `clip`, `codec`, `kbps`, `edge_hz`, and `figures`: for each of `setup.versions` a value for each of
+            `METRICS`, `None` where it isn't defined. The input's also have `cutoff_hz`, `None` for a full band, and
+            what is compressed has `kbps`, its real bitrate.
+
+    Raises:
+        ValueError: the clip can't be read or measured.
+    """
+    digest = case.digest()
+    entries = {version: _entry(digest, case, version, setup) for version in setup.versions(case)}
+    figures = {version: _read(entry, setup) for version, entry in entries.items()}
+    if None not in figures.values():
+        return _row(case, figures)
+    clean, degraded, kbps = case.audio()
+    cutoff_hz = measure_cutoff(degraded, SAMPLING_RATE)
+    maker = _Maker(clean, degraded, cutoff_hz, setup)
+    for version in (version for version, known in figures.items() if known is None):
+        audio, own_kbps = (degraded, kbps) if version == INPUT else maker.make(version)
+        values = compare(clean, audio, cutoff_hz, case.edge_hz, with_visqol=setup.visqol)
+        values |= {"cutoff_hz": cutoff_hz} if version == INPUT else {}
+        figures[version] = values | ({"kbps": own_kbps} if own_kbps is not None else {})
+        _write(entries[version], {"clip": case.clip, "version": version, "figures": figures[version]})
+    return _row(case, figures)
+
+
+def compare(
+    clean: np.ndarray,
+    audio: np.ndarray,
+    cutoff_hz: float | None,
+    edge_hz: float | None = None,
+    *,
+    with_visqol: bool = True,
+) -> Figures:
+    """The `METRICS` of audio of shape `(channels, samples)` at 44.1 kHz.
+
+    Args:
+        cutoff_hz (`float` or `None`): the input's [Hz].
+        edge_hz (`float`, *optional*): what lies above it, on either side, counts in no figure [Hz].
+    """
+    clean, audio = low_pass(clean, edge_hz), low_pass(audio, edge_hz)
+    mid, side = mid_side_sdr(clean, audio)
+    return {
+        **({"visqol": visqol(clean, audio)} if with_visqol else {}),
+        "zimtohrli": zimtohrli(clean, audio),
+        "si_sdr": si_sdr(clean, audio),
+        "si_sdr_below_cutoff": si_sdr(low_pass(clean, cutoff_hz), low_pass(audio, cutoff_hz)),
+        "treble_level": treble_level(clean, audio, cutoff_hz, edge_hz),
+        "lsd": log_spectral_distance(clean, audio),
+        "sdr_mid": mid,
+        "sdr_side": side,
+        "width_error": width_error(clean, audio),
+        "pre_echo": pre_echo(clean, audio),
+    }
+
+
+def restored(degraded: np.ndarray, setup: Setup, detail: float) -> np.ndarray:
+    """`(channels, samples)` at 44.1 kHz to the same, by the model of the setup."""
+    return np.asarray(restore(degraded, _load(setup.model), sampling_rate=SAMPLING_RATE, detail=detail).audio)
+
+
+@dataclass
+class _Maker:
+    """Makes the versions of a clip other than the input; what several need is made once."""
+
+    clean: np.ndarray
+    degraded: np.ndarray
+    cutoff_hz: float | None
+    setup: Setup
+
+    def make(self, version: str) -> tuple[np.ndarray, float | None]:
+        """Audio of shape `(channels, samples)` and its bitrate [kbps], `None` where nothing is compressed."""
+        if version in LINEAR:
+            basis = np.load(str(self.setup.linear))
+            values = linear_encode(self.clean, basis)
+            # Kept in the same file as the model's own, but all values alike.
+            linear = replace(self.embedding, values=values, envelope_steps=np.ones((1, 0), np.float32))
+            kept, kbps = self._keep(linear, LINEAR[version])
+            return linear_decode(kept.values, basis, self.clean.shape), kbps
+        if self.setup.compresses:
+            bits, detail = EMBEDDED[version]
+            kept, kbps = self._keep(self.embedding, bits)
+            return np.asarray(decode(kept, _load(self.setup.model), detail=detail).audio), kbps
+        if version == "copy-up":
+            return copy_up(self.degraded, self.cutoff_hz), None
+        if version == "oracle noise":
+            return oracle_noise(self.degraded, self.cutoff_hz, self.clean), None
+        return restored(self.degraded, self.setup, DETAILS[version]), None
+
+    @functools.cached_property
+    def embedding(self) -> Embedding:
+        return encode(self.clean, _load(self.setup.model), sampling_rate=SAMPLING_RATE)
+
+    def _keep(self, embedding: Embedding, bits: int) -> tuple[Embedding, float]:
+        """What comes back out of an embedding's file, and the bitrate of that [kbps]."""
+        data = to_bytes(embedding, bits)
+        return from_bytes(data), 8 * len(data) / 1000 / embedding.seconds
+
+
+def _row(case: Case, figures: dict[str, Any]) -> dict[str, Any]:
+    return {"clip": case.clip, "codec": case.codec, "kbps": case.kbps, "edge_hz": case.edge_hz, "figures": figures}
+
+
+def _entry(digest: str, case: Case, version: str, setup: Setup) -> Path:
+    # A new checkpoint changes nothing for input and baselines.
+    model = setup.fingerprint if version in EMBEDDED else ""
+    if version in LINEAR and setup.linear:
+        model = setup.linear.name
+    key = json.dumps([digest, case.codec, case.kbps, case.edge_hz, version, model, setup.code])
+    return setup.cache / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
+
+
+def _read(entry: Path, setup: Setup) -> Figures | None:
+    try:
+        figures: Figures = json.loads(entry.read_text())["figures"]
+    except (OSError, ValueError, KeyError):
+        return None
+    if setup.visqol:
+        return figures if "visqol" in figures else None
+    return {name: value for name, value in figures.items() if name != "visqol"}
+
+
+def _write(entry: Path, content: dict[str, Any]) -> None:
+    """Whole or not at all, whoever else writes it."""
+    temporary = entry.with_suffix(f".{secrets.token_hex(4)}")
+    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    os.replace(temporary, entry)
+
+
+_load = functools.cache(functools.partial(load_model, device="cpu"))  # once a process

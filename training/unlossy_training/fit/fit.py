@@ -1,0 +1,380 @@
+"""Trains the restorer on pairs of degraded and clean audio.
+
+    unlossy-train fit training/recipes/tiny.yaml --pairs pairs/ --output tiny/            # to try it: a minute
+    unlossy-train fit training/recipes/unlossy-44khz.yaml --pairs pairs/ --output stage-a/
+    unlossy-train fit training/recipes/unlossy-44khz-adversarial.yaml --pairs pairs/ --from-checkpoint stage-a/ \
+        --output stage-b/
+    torchrun --nproc-per-node 4 -m unlossy_training fit CONFIG.yaml …                     # or accelerate launch -m …
+
+The same command again goes on where the last one was interrupted, by whatever it was (`checkpointing`); for a fresh
+start choose another output, or delete it. Ctrl-C and SIGTERM end a run at the next step, with its state saved.
+
+The learning rate follows a cosine over the budget: steps, or minutes where a machine isn't one's own. What `output`
+holds for `from_pretrained` is the exponential moving average of the weights, or with `learned` below 1 a mean of that
+and of the weights that it started from. Stage B (`adversarial_weight` above 0)
+adds discriminators, whose gradient reaches the detail alone, and stops if it costs fidelity nevertheless.
+"""
+
+import contextlib
+import dataclasses
+import importlib.util
+import json
+import math
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import send_to_device, set_seed
+from datasets import disable_progress_bars
+from huggingface_hub.errors import StrictDataclassError
+from torch import Tensor
+from transformers.utils.logging import disable_progress_bar
+
+from unlossy import UnlossyFeatureExtractor, load_model
+
+from ..pairs.segments import AnySegments, Batch, StreamedSegments, batches, load_pairs, mix_pairs
+from . import record, tracking
+from .checkpointing import Progress, cut_log, newest_state, publish, read_progress, save_state
+from .config import FitConfig, parse
+from .learning import OPTIMIZER, Learner, NotFiniteError, prepare
+from .validation import CellValidation, Figures, Validation
+
+LARGEST_LOSS_DB = 0.1  # of SI-SDR at detail 0 that stage B may cost [dB]
+# Of the pairs that may be unusable, once as many have failed as can't be chance.
+LARGEST_FAILING_SHARE, FEWEST_FAILURES = 0.1, 10
+EXAMPLES = 3  # clips for the tracker
+
+
+def fit(config: FitConfig) -> bool:
+    """
+    Returns:
+        `bool`: whether it came to its end; false after Ctrl-C or SIGTERM.
+
+    Raises:
+        ValueError: something about the configuration, the pairs or `output` doesn't fit.
+        OSError: the state or the checkpoint can't be written.
+        FloatingPointError: a loss or a gradient is not finite.
+    """
+    tracking.check_tracker(config.tracker)
+    output = Path(config.output)
+    state = newest_state(output)
+    progress = Progress()
+    if state:
+        progress, begun_with = read_progress(state)
+        config.refuse_changes(begun_with)
+    elif (output / "model.safetensors").exists():
+        raise ValueError(f"{output} holds a checkpoint, but no state to go on from: choose another output")
+    accelerator = Accelerator(
+        mixed_precision=config.mixed_precision,
+        gradient_accumulation_steps=config.accumulation,
+        log_with=None if config.tracker == "none" else config.tracker,
+        project_dir=output / "tracking",
+    )
+    set_seed(config.seed)
+    pairs = None if config.cells else load_pairs(config.pairs, "train", streaming=config.streaming)
+    if config.general_pairs:
+        general = load_pairs(config.general_pairs, "train", streaming=config.streaming)
+        pairs = mix_pairs(pairs, general, config.general_share, config.seed)
+    learner, segments = prepare(accelerator, config, pairs, fresh=state is None)
+    if isinstance(segments, StreamedSegments):
+        segments.epoch_rows = progress.epoch_rows
+    validation: Validation | CellValidation | None = None
+    if config.validation_clips and config.cells:
+        validation = CellValidation(config.cells, learner.averaged.config)
+    elif config.validation_clips:
+        validation = Validation(
+            accelerator,
+            load_pairs(config.pairs, "validation", streaming=config.streaming),
+            config.validation_clips,
+            restores=learner.averaged.config.residual,
+            with_visqol=config.visqol and importlib.util.find_spec("visqol") is not None,
+            examples=0 if config.tracker == "none" else EXAMPLES,
+        )
+    with accelerator.main_process_first():
+        output.mkdir(parents=True, exist_ok=True)
+    if state:
+        accelerator.load_state(str(state))
+    else:
+        # So that a checkpoint without a state is never one of this run.
+        save_state(accelerator, output, progress, dataclasses.asdict(config))
+    tracking.start(accelerator, config, progress.step)
+    if accelerator.is_main_process:
+        cut_log(output / "log.jsonl", progress.step)
+        (output / "fit.json").write_text(json.dumps(dataclasses.asdict(config), indent=1) + "\n")
+    run = Run(config, accelerator, learner, validation, progress)
+    finished = run.train(segments)
+    accelerator.end_training()
+    return finished
+
+
+class Run:
+    """The loop, and what it keeps count of."""
+
+    def __init__(
+        self,
+        config: FitConfig,
+        accelerator: Accelerator,
+        learner: Learner,
+        validation: Validation | CellValidation | None,
+        progress: Progress,
+    ):
+        self.config, self.accelerator, self.learner = config, accelerator, learner
+        self.validation, self.progress = validation, progress
+        self.output = Path(config.output)
+        self.seconds_before, self.begun = progress.seconds, time.monotonic()
+        self.named_failures: set[str] = set()
+        self.record = record.before(config)
+
+    def train(self, segments: AnySegments) -> bool:
+        """Until the end, or an interruption; returns whether it was the end."""
+        config, accelerator, progress = self.config, self.accelerator, self.progress
+        if progress.stopped or self.agree(False, 0)[0] >= 1:
+            self.say(f"nothing left to do in {self.output}: {progress.stopped or 'the budget is spent'}")
+            return True
+        processes = accelerator.num_processes
+        segments_a_step = config.batch_size * config.accumulation * processes
+        data = batches(
+            segments, config.batch_size, start=progress.position, workers=config.workers,
+            process=accelerator.process_index, processes=processes,
+        )  # fmt: skip
+        missing = progress.baseline_si_sdr if config.adversarial else progress.best_loss if config.patience else 0.0
+        if missing is None:
+            self.validate()  # what is compared with
+        device = accelerator.device
+        sums = {name: torch.tensor(value, device=device) for name, value in progress.sums.items()}
+        since, waited, timed = time.monotonic(), 0.0, 0
+        new_failures, begun_at = 0, progress.step
+        with _noting_signals() as signals:
+            while True:
+                # Whether the budget is spent, and by the main process's clock, or some would go on alone.
+                spent, interrupted, failures = self.agree(bool(signals), new_failures)
+                progress.failures += failures
+                new_failures = 0
+                self.refuse_bad_data()
+                if spent >= 1 or interrupted:
+                    break
+                # After the last step it is saved below, with the validation that belongs to it.
+                if progress.step % config.save_every == 0 and progress.step > begun_at:
+                    aside = time.monotonic()
+                    self.save(sums)
+                    since += time.monotonic() - aside  # not training's
+
+                # Step.
+                before = time.monotonic()
+                micro = [next(data) for _ in range(config.accumulation)]
+                waited += time.monotonic() - before
+                new_failures += self.note_failures(micro)
+                learned = self.step(micro, spent)
+                progress.step += 1
+                progress.position += segments_a_step
+                if isinstance(segments, StreamedSegments):
+                    progress.epoch_rows = segments.epoch_rows
+                for name, value in learned.items():
+                    sums[name] = sums[name] + value if name in sums else value
+                timed += 1
+
+                # Log.
+                if progress.step % config.log_every == 0:
+                    seconds = time.monotonic() - since
+                    line = {name: value / config.log_every for name, value in self.mean(sums).items()}
+                    line |= {"waiting": waited / seconds, "minutes": self.seconds() / 60}
+                    line["audio_s_per_s"] = timed * segments_a_step * config.segment_seconds / seconds
+                    self.write(line | ({"failures": progress.failures} if progress.failures else {}))
+                    sums, since, waited, timed = {}, time.monotonic(), 0.0, 0
+
+                # Validate.
+                if progress.step % config.validate_every == 0:
+                    aside = time.monotonic()
+                    if not self.validate():
+                        break
+                    since += time.monotonic() - aside
+        if not interrupted and not progress.stopped and progress.step % config.validate_every:
+            self.validate()
+        self.save(sums)
+        self.report(interrupted)
+        return not interrupted
+
+    def step(self, micro: list[Batch], spent: float) -> dict[str, Tensor]:
+        """One update; what isn't finite is kept for inspection."""
+        kept = [{name: batch[name] for name in batch if name != "failures"} for batch in micro]
+        try:
+            return self.learner.step(send_to_device(kept, self.accelerator.device), self.progress.step, spent)
+        except NotFiniteError as error:
+            path = self.output / f"nan_batch_{self.accelerator.process_index}.pt"
+            torch.save(kept, path)
+            raise NotFiniteError(f"{error}: stopped before the weights changed, the batch is in {path}") from error
+
+    def validate(self) -> bool:
+        """Measure the average, and publish it unless stage B has damaged it; whether to go on."""
+        if self.validation is None:
+            self.publish()
+            return True
+        figures, examples = self.validation.measure(self.learner.averaged)
+        self.write({f"validation_{name}": value for name, value in figures.items()})
+        tracking.show_examples(self.accelerator, examples, self.progress.step)
+        for failure in self.validation.failures:
+            self.name_failure(failure)
+        if self.config.adversarial and self.damaged(figures):
+            return False
+        if self.config.patience is not None and not self.improved(figures["loss"]):
+            return self.progress.stopped is None
+        self.publish()
+        return True
+
+    def improved(self, loss: float) -> bool:
+        """Whether a validation was the best so far; with the last of too many that weren't, the run is over."""
+        progress, patience = self.progress, self.config.patience
+        if progress.best_loss is None or loss < progress.best_loss:
+            progress.best_loss, progress.stale = loss, 0
+            return True
+        progress.stale += 1
+        if patience is not None and progress.stale >= patience:
+            progress.stopped = (
+                f"the validation loss has not fallen for {patience} validations; {self.output} keeps the checkpoint "
+                "with the lowest"
+            )
+        return False
+
+    def damaged(self, figures: Figures) -> bool:
+        """Stage B's rule: SI-SDR at detail 0 must not fall below what it was at the start."""
+        name = "si_sdr_delta_0" if "si_sdr_delta_0" in figures else "si_sdr_0"
+        if name not in figures:
+            raise ValueError("stage B needs clips for validation that aren't untouched: more validation_clips")
+        if self.progress.baseline_si_sdr is None:
+            self.progress.baseline_si_sdr = figures[name]
+        fallen = self.progress.baseline_si_sdr - figures[name]
+        if fallen <= LARGEST_LOSS_DB:
+            return False
+        self.progress.stopped = (
+            f"SI-SDR at detail 0 fell by {fallen:.2f} dB since stage B began, by more than {LARGEST_LOSS_DB} dB; "
+            f"{self.output} keeps the checkpoint of the validation before"
+        )
+        return True
+
+    def save(self, sums: dict[str, Tensor]) -> None:
+        """The state, and in stage A also the checkpoint, unless it is published only when it is validated."""
+        self.progress.seconds = self.seconds()
+        self.progress.sums = self.mean(sums)
+        save_state(self.accelerator, self.output, self.progress, dataclasses.asdict(self.config))
+        if not self.config.adversarial and self.config.patience is None:
+            self.publish()
+        if self.accelerator.is_main_process:
+            record.write(self.output, record.after(self.record, self.config, self.progress))
+
+    def publish(self) -> None:
+        def write(folder: Path) -> None:
+            averaged = self.learner.averaged
+            averaged.save_pretrained(folder, state_dict=self.between(averaged.state_dict()))
+            UnlossyFeatureExtractor(sampling_rate=averaged.config.sampling_rate).save_pretrained(folder)
+            if self.learner.discriminator is not None:
+                self.accelerator.unwrap_model(self.learner.discriminator).save(folder)
+                torch.save(self.learner.discriminator_optimizer.state_dict(), folder / OPTIMIZER)
+
+        publish(self.accelerator, self.output, write)
+
+    def between(self, learned: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weights on the way from those that the run started from to learned ones (WiSE-FT,
+        https://arxiv.org/abs/2109.01903)."""
+        if self.config.learned == 1:
+            return learned
+        assert self.config.from_checkpoint
+        start = load_model(self.config.from_checkpoint, device="cpu").state_dict()
+        return {name: torch.lerp(start[name].to(x), x, self.config.learned) for name, x in learned.items()}
+
+    def mean(self, values: dict[str, Tensor]) -> dict[str, float]:
+        """Means over all processes."""
+        names = sorted(values)
+        if not names:
+            return {}
+        means = self.accelerator.reduce(torch.stack([values[name] for name in names]), "mean")
+        return dict(zip(names, means.tolist(), strict=True))
+
+    def seconds(self) -> float:
+        """Of the budget that are spent, over all resumptions [s]."""
+        return self.seconds_before + time.monotonic() - self.begun
+
+    def agree(self, interrupted: bool, failures: int) -> tuple[float, bool, int]:
+        """What all processes act on alike: the share of the budget that is spent, by the main process's clock;
+        whether any was interrupted; and how many pairs failed in all."""
+        share = 0.0
+        if self.accelerator.is_main_process:
+            minutes, steps = self.config.max_minutes or math.inf, self.config.max_steps or math.inf
+            share = max(self.seconds() / 60 / minutes, self.progress.step / steps)
+        known = torch.tensor([share, interrupted, failures], device=self.accelerator.device)
+        share, any_interrupted, all_failures = self.accelerator.reduce(known, "sum").tolist()
+        return share, any_interrupted > 0, round(all_failures)
+
+    def note_failures(self, micro: list[Batch]) -> int:
+        reasons = [reason for batch in micro for reason in batch["failures"]]
+        for reason in reasons:
+            self.name_failure(reason)
+        return len(reasons)
+
+    def name_failure(self, reason: str) -> None:
+        if reason not in self.named_failures:
+            self.named_failures.add(reason)
+            print(f"skipped: {reason}", file=sys.stderr, flush=True)
+
+    def refuse_bad_data(self) -> None:
+        failures, drawn = self.progress.failures, self.progress.position + self.progress.failures
+        if failures >= FEWEST_FAILURES and failures > LARGEST_FAILING_SHARE * drawn:
+            first = min(self.named_failures, default="named by another process or run")
+            raise ValueError(f"{failures} of {drawn} pairs drawn can't be used, one of them: {first}")
+
+    def write(self, line: dict[str, float]) -> None:
+        """A line of log.jsonl, and points on the tracker's curves."""
+        self.accelerator.log(line, step=self.progress.step)
+        if self.accelerator.is_main_process:
+            exact, short = ({name: float(f"{value:.{n}g}") for name, value in line.items()} for n in (7, 4))
+            with (self.output / "log.jsonl").open("a") as log:
+                log.write(json.dumps({"step": self.progress.step} | exact) + "\n")
+            print(json.dumps({"step": self.progress.step} | short), flush=True)
+
+    def report(self, interrupted: bool) -> None:
+        ending = "interrupted, its state is saved: the same command goes on" if interrupted else "done"
+        self.say(f"{self.progress.stopped or ending}; {self.progress.step} steps in {self.output}")
+        if self.progress.failures:
+            self.say(f"{self.progress.failures} pairs drawn could not be used and were replaced")
+
+    def say(self, text: str) -> None:
+        if self.accelerator.is_main_process:
+            print(text, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _noting_signals() -> Iterator[list[int]]:
+    """A list that the first SIGINT or SIGTERM is put into, instead of ending the process; the second one ends it."""
+    noted: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        noted.append(number)
+        restore()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield noted
+    finally:
+        restore()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    config = parse(arguments)
+    # They would come with every checkpoint, between the lines of the log.
+    disable_progress_bar()
+    disable_progress_bars()
+    try:
+        fit(config)
+    except (ValueError, OSError, FloatingPointError, StrictDataclassError) as error:
+        sys.exit(f"unlossy-train fit: {error}")
+    except KeyboardInterrupt:  # before the first step, or the second one
+        sys.exit(130)

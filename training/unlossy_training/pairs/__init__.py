@@ -1,0 +1,1 @@
+"""Pairs of degraded and clean audio: encoding, the dataset, and how training reads it."""

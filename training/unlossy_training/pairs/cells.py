@@ -1,0 +1,242 @@
+"""Pairs as the cells that the detail predictor learns from, computed once and memory-mapped: training reads a hundred
+seconds of audio in the time that decoding one would take.
+
+    unlossy-train cells --pairs pairs/ --output cells/
+    unlossy-train cells --clips clips/ --output cells/  # encodes them as `dataset` does, without keeping the audio
+    unlossy-train fit training/recipes/unlossy-44khz-detail.yaml --cells cells/ --output detail/
+
+A cell is a few bins of the spectrum of mid or side in one frame (`UnlossyConfig.cell_widths`). In cells/, for each
+split: `train.f16` (frames one after another, each the level and the unevenness of its degraded cells and the level of
+its clean ones [nepers of energy], in half precision) and `train.csv` (a row for each pair); `cells.json` (what cells
+they are). Letters: T frames, see `spectral_unlossy.py`.
+"""
+
+import argparse
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets.utils.logging import disable_progress_bar
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from unlossy import UnlossyConfig
+from unlossy.hub.spectral_unlossy import cell_levels, power, stft, to_mid_side
+
+from ..corpus.recordings import UnusableError
+from ..hub_files import find_file
+from .dataset import VARIATIONS, read_clips, try_pair, vary_clips, whole_folder
+from .segments import SKIPPED_START, known_up_to, load_split, read_pair
+
+OWNERS = "counts.json"  # of pairs: whose recordings they are
+SPLITS = ("train", "validation")
+PLANES = ("level", "unevenness", "wanted")  # of a frame
+FIELDS = ("n_fft", "hop_length", "sampling_rate", "band_counts", "band_widths", "cell_width")  # decide what a cell is
+COLUMNS = ("start", "frames", "known_hz", "codec", "kbps", "source")
+SILENT = -27.0  # [nepers of energy]: as good as nothing, which stays nothing whatever the gain
+# Equalisers, the same for both sides: mastering differs by more than the few works in a corpus do.
+LEVEL = (-18.0, 3.0)  # [dB]
+TILT = 2.5  # [dB an octave], either way, about `PIVOT`
+PIVOT = 1000.0  # [Hz]
+BELL, BELL_CENTRE, BELL_WIDTH = 8.0, (-3.3, 4.3), (0.3, 1.5)  # [dB] either way, [octaves from the pivot], [octaves]
+SHELF, SHELF_EDGE, SHELF_WIDTH = 12.0, (0.0, 4.0), (0.1, 0.5)  # [dB] either way, and the same
+
+
+def cells_of(audio: np.ndarray, config: UnlossyConfig) -> tuple[Tensor, Tensor]:
+    """Level and unevenness of `(channels, samples)`, both `(T, cells, 2)` [nepers of energy], see [`cell_levels`]."""
+    spectrum = stft(to_mid_side(torch.from_numpy(audio)[None]), config.n_fft, config.hop_length)
+    level, unevenness = cell_levels(power(spectrum[:, :, :-1]), config.cell_widths, config.n_fft)
+    return level[0], unevenness[0]
+
+
+def cell_pair(row: dict[str, Any], config: UnlossyConfig) -> tuple[np.ndarray, dict[str, Any]]:
+    """A row of pairs as float16 of shape `(T, PLANES, cells, 2)`, without the encoder's first frames, and what it is.
+
+    Raises:
+        ValueError: see [`read_pair`].
+    """
+    degraded, clean = (np.ascontiguousarray(side[:, SKIPPED_START:]) for side in read_pair(row))
+    level, unevenness = cells_of(degraded, config)
+    wanted, _ = cells_of(clean, config)
+    planes = torch.stack([level, unevenness, wanted], dim=1)[2:-2]  # frames whose whole window is on audio
+    about: dict[str, Any] = {"frames": len(planes), "known_hz": known_up_to(clean)}
+    about |= {"codec": row.get("codec") or "", "kbps": row.get("bitrate_kbps") or 0, "source": row.get("source") or ""}
+    return planes.half().numpy(), about
+
+
+class EncodedClips:
+    """A dataset's rows of one split, made from a folder of clips when they are asked for: see [`make_pair`].
+
+    Args:
+        variations (`int`): further pairs of each clip for training.
+    """
+
+    def __init__(self, folder: Path, split: str, seed: int, variations: int):
+        self.folder, self.seed = folder, seed
+        clips = [clip for clip in read_clips(folder) if clip["split"] == split]
+        self.clips = vary_clips(clips, variations) if split == "train" else clips
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for clip in self.clips:
+            pair = try_pair(clip, self.folder, self.seed)
+            if isinstance(pair, UnusableError):
+                tqdm.write(f"left out: {pair}")
+            else:
+                yield pair
+
+    def owners(self) -> list[dict[str, str]]:
+        """Licences and owners of the clips."""
+        owners = sorted({(clip["license"], clip.get("attribution") or "") for clip in self.clips})
+        return [{"license": license, "attribution": attribution} for license, attribution in owners]
+
+
+def build(splits: Mapping[str, Any], owners: str | None, output: Path, config: UnlossyConfig) -> dict[str, int]:
+    """Write the cells of pairs; returns how many pairs of each split are in it.
+
+    Args:
+        splits (`Mapping`): rows of a dataset of pairs for each of `SPLITS`.
+        owners (`str`, *optional*): whose recordings they are, as JSON.
+
+    Raises:
+        ValueError: `output` is not empty.
+    """
+    counts = {}
+    with whole_folder(output) as folder, torch.inference_mode():
+        for split, pairs in splits.items():
+            rows, start = [], 0
+            with (folder / f"{split}.f16").open("wb") as file:
+                for row in tqdm(pairs, desc=split, unit="pair", disable=None):
+                    try:
+                        planes, about = cell_pair(row, config)
+                    except ValueError as error:
+                        tqdm.write(f"left out: {error}")
+                        continue
+                    file.write(planes.tobytes())
+                    rows.append({"start": start} | about)
+                    start += len(planes)
+            with (folder / f"{split}.csv").open("w", newline="") as table:
+                writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(rows)
+            counts[split] = len(rows)
+        kept = {name: getattr(config, name) for name in FIELDS}
+        (folder / "cells.json").write_text(json.dumps(kept, indent=1) + "\n")
+        if owners:
+            (folder / OWNERS).write_text(owners)
+    return counts
+
+
+class Cells:
+    """The cells of a split, memory-mapped, of one folder or several.
+
+    Attributes:
+        rows (`list` of `dict`): `COLUMNS` of each pair, and `folder`, its number.
+
+    Raises:
+        ValueError: there are none, or they are of another configuration.
+    """
+
+    def __init__(self, folders: Sequence[str], split: str, config: UnlossyConfig):
+        self.rows: list[dict[str, Any]] = []
+        self.maps: list[np.ndarray] = []
+        shape = (-1, len(PLANES), len(config.cell_widths), 2)
+        for number, folder in enumerate(map(Path, folders)):
+            try:
+                about = json.loads((folder / "cells.json").read_text())
+                with (folder / f"{split}.csv").open(newline="") as table:
+                    read = list(csv.DictReader(table))
+            except OSError as error:
+                raise ValueError(f"{folder} holds no cells made by `unlossy-train cells`: {error}") from error
+            if (wanted := json.loads(json.dumps({name: getattr(config, name) for name in FIELDS}))) != about:
+                raise ValueError(f"{folder} holds cells of {about}, not of {wanted}")
+            self.maps.append(np.memmap(folder / f"{split}.f16", np.float16, "r").reshape(shape))
+            for row in read:
+                numbers = {name: int(row[name]) for name in ("start", "frames", "kbps")}
+                self.rows.append(row | numbers | {"known_hz": float(row["known_hz"]), "folder": number})
+        if not self.rows:
+            raise ValueError(f"there are no cells in {', '.join(folders)} (split {split!r})")
+
+    def planes(self, row: dict[str, Any], first: int, frames: int) -> Tensor:
+        """Frames of a pair, float32 of shape `(frames, PLANES, cells, 2)`."""
+        start = row["start"] + first
+        return torch.from_numpy(self.maps[row["folder"]][start : start + frames].astype(np.float32))
+
+
+class CellSegments(Dataset):
+    """Segments drawn at random, each through an equaliser of its own; the same whenever and wherever they are drawn.
+
+    Args:
+        frames (`int`): of a segment; pairs that are shorter are left out.
+    """
+
+    def __init__(self, cells: Cells, frames: int, seed: int, config: UnlossyConfig):
+        self.cells, self.frames, self.seed = cells, frames, seed
+        self.rows = [row for row in cells.rows if row["frames"] >= frames]
+        if not self.rows:
+            raise ValueError(f"no pair is as long as a segment of {frames} frames: lower segment_seconds")
+        edges = np.cumsum([0, *config.cell_widths]) * config.sampling_rate / config.n_fft
+        self.octaves = np.log2(np.sqrt(np.maximum(edges[:-1], 20.0) * edges[1:]) / PIVOT)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        random = np.random.default_rng((self.seed, index))
+        row = self.rows[int(random.integers(len(self.rows)))]
+        planes = self.cells.planes(row, int(random.integers(row["frames"] - self.frames + 1)), self.frames)
+        level, unevenness, wanted = planes.unbind(1)
+        gain = torch.from_numpy(equaliser(self.octaves, random)[:, None])
+        level, wanted = (torch.where(x > SILENT, x + gain, x) for x in (level, wanted))
+        return {
+            "level": level, "unevenness": unevenness, "wanted": wanted,
+            "known_hz": torch.tensor(row["known_hz"]), "failures": [],
+        }  # fmt: skip
+
+    def keys(self, start: int, batch_size: int, process: int = 0, processes: int = 1) -> Iterator[list[int]]:
+        """See [`Segments.keys`]."""
+        first = start + process * batch_size
+        while True:
+            yield list(range(first, first + batch_size))
+            first += processes * batch_size
+
+
+def equaliser(octaves: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """A random level, tilt, bell and shelf on cells so many octaves from `PIVOT`: float32 [nepers of energy]."""
+    decibels = random.uniform(*LEVEL) + random.uniform(-TILT, TILT) * octaves
+    bell = (octaves - random.uniform(*BELL_CENTRE)) / random.uniform(*BELL_WIDTH)
+    decibels += random.uniform(-BELL, BELL) * np.exp(-np.square(bell))
+    shelf = (octaves - random.uniform(*SHELF_EDGE)) / random.uniform(*SHELF_WIDTH)
+    decibels += random.uniform(-SHELF, SHELF) * random.integers(2) / (1 + np.exp(-shelf))
+    return (decibels * (math.log(10) / 10)).astype(np.float32)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="unlossy-train cells", description=__doc__.split("\n")[0])
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--pairs", help="folder made by `unlossy-train dataset`, or Hub id")
+    given.add_argument("--clips", type=Path, help="folder made by `unlossy-train corpus`, to be encoded")
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the cells go")
+    parser.add_argument("--variations", metavar="N", type=int, default=0, help=f"of --clips: {VARIATIONS}")
+    parser.add_argument("--seed", type=int, default=0, help="of --clips (default 0)")
+    options = parser.parse_args(arguments)
+    disable_progress_bar()
+    torch.set_num_threads(1)  # many short transforms
+    try:
+        if options.clips:
+            clips = {name: EncodedClips(options.clips, name, options.seed, options.variations) for name in SPLITS}
+            splits: dict[str, Any] = dict(clips)
+            owners: str | None = json.dumps({"owners": clips["train"].owners()}, indent=1) + "\n"
+        else:
+            splits = {name: load_split(options.pairs, name) for name in SPLITS}
+            found = find_file(options.pairs, OWNERS, repo_type="dataset")
+            owners = Path(found).read_text() if found else None
+        print(json.dumps(build(splits, owners, options.output, UnlossyConfig())))
+    except (ValueError, OSError) as error:
+        parser.exit(1, f"unlossy-train cells: {error}\n")

@@ -1,0 +1,281 @@
+"""Pairs of clean and degraded audio as a `datasets` dataset.
+
+    unlossy-train dataset --clips clips/ --output pairs/
+    unlossy-train dataset --output pairs/ --push-to-hub me/pairs --private  # or both at once
+    datasets.load_dataset("pairs/")  # splits "train" and "validation"
+
+The clean side is kept losslessly, the degraded side as the compressed file itself: small, real, and decoded on load
+(`unlossy_training.pairs.making.decode_pair`). Encoding is the expensive half of that work, so it is done once, here.
+In a share of the pairs both sides are the same, so that a model learns to leave good audio alone.
+
+A dataset is whole or not there: it is written to `pairs.unfinished`, which gets its name when everything is in it. The
+clips, the seed and nothing else decide what is in it, except for the serial numbers that Ogg files carry.
+"""
+
+import argparse
+import contextlib
+import csv
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Audio, Dataset, Features, Value
+from datasets.utils.logging import disable_progress_bar
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub.errors import HfHubHTTPError
+
+from ..corpus.recordings import UnusableError
+from .dataset_card import write_card
+from .making import make_pair
+
+FILE = {"bytes": Value("binary"), "path": Value("string")}
+FEATURES = Features(
+    {
+        "clean": FILE,
+        "degraded": FILE,
+        "codec": Value("string"),  # "mp3", "aac", "vorbis", "opus", or "identity"
+        "bitrate_kbps": Value("int32"),  # what the encoder was asked for, or the file's mean; 0 for identity
+        "mode": Value("string"),  # see `Recipe.mode`
+        "offset_samples": Value("int32"),  # by which the decoded degraded side lags, as measured
+        "cutoff_hz": Value("float32"),  # where the degraded side's spectrum ends, as measured; null if it is full
+        "genre": Value("string"),
+        "title": Value("string"),
+        "source": Value("string"),
+        "license": Value("string"),
+        "split": Value("string"),
+    }
+)
+SPLITS = ("train", "validation", "test")
+CLIP_COLUMNS = ("file", "source", "title", "license", "split")  # and, where known, genre and attribution
+SHARD_ROWS = 500
+VARIATIONS = "further pairs of each clip for training: at other speeds, through equalisers and low-passes (default 0)"
+
+
+def read_clips(folder: Path) -> list[dict[str, str]]:
+    """The rows of clips.csv.
+
+    Raises:
+        ValueError: there is none, it is empty, or it lacks a column or a value.
+    """
+    table = folder / "clips.csv"
+    if not table.exists():
+        raise ValueError(
+            f"There is no clips.csv in {folder}; make clips, or go on with it, with `unlossy-train corpus`."
+        )
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows:
+        raise ValueError(f"{table} lists no clips.")
+    for number, row in enumerate(rows, start=2):
+        missing = [name for name in CLIP_COLUMNS if not row.get(name)]
+        if missing:
+            raise ValueError(f"{table}, line {number}, has no {', '.join(missing)}.")
+        if row["split"] not in SPLITS:
+            raise ValueError(f"{table}, line {number}: the split is {', '.join(SPLITS)}, not {row['split']!r}.")
+    return rows
+
+
+@contextlib.contextmanager
+def whole_folder(output: Path) -> Iterator[Path]:
+    """A folder to write to that becomes `output` in the end, or disappears with the first error.
+
+    Raises:
+        ValueError: `output` is not empty, or an unfinished one lies beside it.
+    """
+    output = output.resolve()
+    if output.exists() and any(output.iterdir()):
+        raise ValueError(f"{output} is not empty; choose another folder or delete it.")
+    unfinished = output.with_name(f"{output.name}.unfinished")
+    try:
+        unfinished.mkdir(parents=True)
+    except FileExistsError:
+        raise ValueError(f"{unfinished} is there: a build is at work, or was interrupted and can be deleted.") from None
+    try:
+        yield unfinished
+        if output.exists():
+            output.rmdir()
+        unfinished.rename(output)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def vary_clips(clips: Sequence[dict[str, str]], variations: int) -> list[dict[str, str]]:
+    """Rows of clips.csv, and so many further ones for each that is to be trained on, see [`make_pair`].
+
+    Raises:
+        ValueError: `variations` below 0.
+    """
+    if variations < 0:
+        raise ValueError(f"variations must be 0 or more, got {variations}")
+    varied = [
+        clip | {"variation": str(number)}
+        for number in range(1, variations + 1)
+        for clip in clips
+        if clip["split"] == "train" and not clip.get("degraded")
+    ]
+    return [*clips, *varied]
+
+
+def try_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any] | UnusableError:
+    """`make_pair`, with the reason against a pair returned instead of raised."""
+    try:
+        return make_pair(clip, folder, seed)
+    except UnusableError as error:
+        return error
+
+
+@contextlib.contextmanager
+def worker_map(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """`map` on a number of processes, in order; in the end, or with the first error, what is left is given up.
+
+    Unlike multiprocessing's own pool it notices when the system kills a worker, and raises BrokenProcessPool.
+    """
+    if workers <= 1:
+        yield map
+        return
+    # With more threads, a fork of a process that has used its own would wait for them forever.
+    pool = ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield partial(pool.map, chunksize=4)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def refuse_duplicates(pairs: Iterable[dict[str, Any] | UnusableError]) -> Iterator[dict[str, Any] | UnusableError]:
+    """Replace the second pair with the same clean samples, and all further ones, by the reason against them."""
+    seen: dict[str, str] = {}
+    for pair in pairs:
+        if isinstance(pair, dict):
+            name = pair["clean"]["path"]
+            fingerprint = pair.pop("fingerprint")
+            if fingerprint in seen:
+                pair = UnusableError("duplicate", f"{name} has the samples of {seen[fingerprint]}")
+            seen.setdefault(fingerprint, name)
+        yield pair
+
+
+def write_shards(pairs: Iterable[dict[str, Any]], folder: Path) -> None:
+    """Write rows as Parquet files of a split each, named so that `load_dataset` sees the splits."""
+    waiting: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+    shards: Counter[str] = Counter()
+
+    def flush(split: str) -> None:
+        # Encoding with the feature Audio needs torchcodec; casting to it does not.
+        shard = Dataset.from_list(waiting[split], features=FEATURES)
+        for name in ("clean", "degraded"):
+            shard = shard.cast_column(name, Audio(decode=False))
+        shard.to_parquet(folder / f"{split}-{shards[split]:05d}.parquet", batch_size=50)
+        shards[split] += 1
+        waiting[split] = []
+
+    for pair in pairs:
+        rows = waiting[pair["split"]]
+        rows.append({name: pair[name] for name in FEATURES})
+        if len(rows) == SHARD_ROWS:
+            flush(pair["split"])
+    for split in SPLITS:
+        if waiting[split]:
+            flush(split)
+
+
+def build(clips: Path, output: Path, *, seed: int = 0, workers: int = 2, variations: int = 0) -> dict[str, Any]:
+    """Encode the clips of a folder and write the pairs, their card and `counts.json`.
+
+    Args:
+        variations (`int`, defaults to 0): further pairs of each clip for training, at other speeds, through equalisers
+            and low-passes, see [`varied`].
+
+    Returns:
+        `dict`: the pairs counted by split, source, codec and mode, the owners of what is in them, the rejected clips
+        counted by kind, and the reason (`reasons`) against each of these: what `counts.json` holds.
+
+    Raises:
+        ValueError: no clips, no pair from any of them, `variations` below 0, or `output` is not empty.
+    """
+    rows = vary_clips(read_clips(clips), variations)
+    kept: list[dict[str, Any]] = []
+    rejected: list[UnusableError] = []
+
+    def usable(pairs: Iterable[dict[str, Any] | UnusableError]) -> Iterator[dict[str, Any]]:
+        for pair in refuse_duplicates(pairs):
+            if isinstance(pair, UnusableError):
+                rejected.append(pair)
+            else:
+                kept.append({name: value for name, value in pair.items() if name not in ("clean", "degraded")})
+                yield pair
+
+    with whole_folder(output) as folder, worker_map(workers) as map_clips:
+        work = partial(try_pair, folder=clips, seed=seed)
+        write_shards(usable(map_clips(work, rows)), folder)
+        if not kept:
+            raise ValueError(f"{clips} gives no pairs: the first of {len(rejected)} reasons is that {rejected[0]}.")
+        counts: dict[str, Any] = {
+            name: dict(sorted(Counter(pair[name] for pair in kept).items()))
+            for name in ("split", "source", "codec", "mode")
+        }
+        counts["rejected"] = dict(sorted(Counter(error.kind for error in rejected).items()))
+        owners = sorted({(pair["license"], pair["attribution"]) for pair in kept})
+        counts["owners"] = [{"license": license, "attribution": attribution} for license, attribution in owners]
+        # Without the folder, which is nobody's business once this is on the Hub.
+        counts["reasons"] = [str(error).replace(f"{clips}/", "") for error in rejected]
+        (folder / "counts.json").write_text(json.dumps(counts, indent=1) + "\n")
+        write_card(folder / "README.md", kept, counts["rejected"], output.resolve().name)
+    return counts
+
+
+def push_to_hub(folder: Path, repo_id: str, *, private: bool = False) -> str:
+    """Upload a built dataset in one commit, so that nobody loads half of it; returns its address.
+
+    Shards that the repository has from an earlier, larger build are deleted with it.
+
+    Raises:
+        ValueError: there is no dataset in `folder`.
+    """
+    if not (folder / "counts.json").exists():
+        raise ValueError(f"{folder} holds no dataset that `build` has finished.")
+    api = HfApi()
+    url = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
+    files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
+    present = api.list_repo_files(repo_id, repo_type="dataset")
+    operations: list[Any] = [CommitOperationAdd(name, path) for name, path in files.items()]
+    operations += [CommitOperationDelete(n) for n in present if n.endswith(".parquet") and n not in files]
+    api.create_commit(repo_id, operations, commit_message="Add pairs", repo_type="dataset")
+    return str(url)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="unlossy-train dataset", description="Encode clips into training pairs.")
+    parser.add_argument("--clips", type=Path, help="folder made by `unlossy-train corpus`")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write to; without --clips, to upload")
+    parser.add_argument("--push-to-hub", metavar="ID", help="upload the dataset to this repository")
+    parser.add_argument("--private", action="store_true", help="make that repository private if it is new")
+    parser.add_argument("--variations", metavar="N", type=int, default=0, help=VARIATIONS)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
+    options = parser.parse_args(arguments)
+    if not (options.clips or options.push_to_hub):
+        parser.error("give --clips to build a dataset, --push-to-hub to upload one, or both")
+    disable_progress_bar()
+    try:
+        if options.clips:
+            counts = build(
+                options.clips,
+                options.output,
+                seed=options.seed,
+                workers=options.workers,
+                variations=options.variations,
+            )
+            print(json.dumps({name: count for name, count in counts.items() if name not in ("owners", "reasons")}))
+        if options.push_to_hub:
+            print(push_to_hub(options.output, options.push_to_hub, private=options.private))
+    except (ValueError, OSError, BrokenProcessPool, HfHubHTTPError) as error:
+        parser.exit(1, f"{error}\n")
