@@ -5,65 +5,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import DatasetCard, DatasetCardData
+
 # The Hub's names are SPDX's in lower case, for these; any other licence is "other".
 HUB_LICENSES = ("apache-2.0", "bsd-3-clause", "cc0-1.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-4.0", "mit")
 SIZES = [(1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")]
 
-CARD = """\
----
-pretty_name: {name}
-license:
-{licenses}
-task_categories:
-- audio-to-audio
-tags:
-- audio
-- audio-restoration
-- unlossy
-size_categories:
-- {size}
-configs:
-- config_name: default
-  data_files:
-{files}
----
-# {name}
-
-Pairs of lossless audio and the same audio after a lossy codec, aligned to the sample, for models that restore
-compressed audio. Made by `unlossy-train dataset` with real encoders: LAME (MP3), FFmpeg's AAC, libvorbis, libopus.
-
-```python
-from datasets import load_dataset
-from unlossy_training.pairs import decode_pair
-
-pairs = load_dataset("{name}", split="train")  # the folder, or its id on the Hub
-degraded, clean = decode_pair(pairs[0])  # (channels, samples), float32 at 44.1 kHz
-```
-
-- `clean`: the lossless file, 44.1 kHz, mono or stereo
-- `degraded`: the compressed file itself, to be decoded on load; in identity pairs the lossless file again
-- `codec`: `mp3`, `aac`, `vorbis`, `opus`, or `identity` where nothing was done, and nothing should be
-- `bitrate_kbps`: what the encoder was asked for; the mean of the file where it was asked for a quality (VBR of MP3 and
-  AAC); 0 for identity
-- `mode`: `joint` (stereo as the encoder likes), `stereo` (left and right apart) or `mono`; then `cbr` or `vbr`; then,
-  for a double encode, `after` with codec and bitrate of the first one, as in `joint cbr after opus 64`; `found`
-  where the degraded side was not encoded here (it is kept losslessly)
-- `offset_samples`: by which the decoded degraded side lags behind the clean one, measured by cross-correlation: 0 in
-  every pair, because others were left out
-- `cutoff_hz`: where the spectrum of the degraded side ends in a cliff, as measured; null where it is full
-- `genre`, `title`, `source`, `license`: of the recording; a clip mixed from two has both, joined by ` + `
-- `split`: `train`, `validation` or `test`
-
-## What is in it
-
-{statistics}
-
-Clips that were left out: {rejected}.
-
-## Licences and attributions
-
-{attributions}
-"""
+TEMPLATE = Path(__file__).with_suffix(".md")
 
 
 def write_card(path: Path, pairs: Sequence[dict[str, Any]], rejected: dict[str, int], name: str) -> None:
@@ -94,20 +42,26 @@ def write_card(path: Path, pairs: Sequence[dict[str, Any]], rejected: dict[str, 
         if set(counts) != {"unknown"}:
             statistics.append(table([column, "pairs"], counts.most_common()))
     owners = Counter((pair["license"], pair["attribution"]) for pair in pairs)
-    path.write_text(
-        CARD.format(
-            name=name,
-            licenses="\n".join(f"- {x}" for x in sorted({x if x in HUB_LICENSES else "other" for x in licenses})),
-            size=next((size for limit, size in SIZES if len(pairs) < limit), "n>1M"),
-            files="\n".join(f"  - split: {split}\n    path: {split}-*.parquet" for split in splits),
-            statistics="\n\n".join(statistics),
-            rejected=", ".join(f"{count} {kind}" for kind, count in rejected.items()) or "none",
-            attributions=table(
-                ["licence", "attribution", "pairs"],
-                [(license, owner or "not given", count) for (license, owner), count in sorted(owners.items())],
-            ),
-        )
+    files = [{"split": split, "path": f"{split}-*.parquet"} for split in splits]
+    card = DatasetCard.from_template(
+        DatasetCardData(
+            pretty_name=name,
+            license=sorted({x if x in HUB_LICENSES else "other" for x in licenses}),
+            task_categories=["audio-to-audio"],
+            tags=["audio", "audio-restoration", "unlossy"],
+            size_categories=next((size for limit, size in SIZES if len(pairs) < limit), "n>1M"),
+            configs=[{"config_name": "default", "data_files": files}],
+        ),
+        template_path=str(TEMPLATE),
+        name=name,
+        statistics="\n\n".join(statistics),
+        rejected=", ".join(f"{count} {kind}" for kind, count in rejected.items()) or "none",
+        attributions=table(
+            ["licence", "attribution", "pairs"],
+            [(license, owner or "not given", count) for (license, owner), count in sorted(owners.items())],
+        ),
     )
+    card.save(path)
 
 
 def rate_words(mode: str) -> tuple[str, str]:
