@@ -1,9 +1,7 @@
 """Trains the restorer on pairs of degraded and clean audio.
 
     unlossy-train fit training/configs/tiny.yaml --pairs pairs/ --output tiny/            # to try it: a minute
-    unlossy-train fit training/configs/unlossy-44khz.yaml --pairs pairs/ --output stage-a/
-    unlossy-train fit training/configs/unlossy-44khz-adversarial.yaml --pairs pairs/ --from-checkpoint stage-a/ \
-        --output stage-b/
+    unlossy-train fit training/configs/unlossy-44khz.yaml --pairs pairs/ --output trunk/
     torchrun --nproc-per-node 4 -m unlossy_training fit CONFIG.yaml …                     # or accelerate launch -m …
 
 The same command again goes on where the last one was interrupted, by whatever it was (`checkpointing`); for a fresh
@@ -11,8 +9,7 @@ start choose another output, or delete it. Ctrl-C and SIGTERM end a run at the n
 
 The learning rate follows a cosine over the budget: steps, or minutes where a machine isn't one's own. What `output`
 holds for `from_pretrained` is the exponential moving average of the weights, or with `learned` below 1 a mean of that
-and of the weights that it started from. Stage B (`adversarial_weight` above 0)
-adds discriminators, whose gradient reaches the detail alone, and stops if it costs fidelity nevertheless.
+and of the weights that it started from.
 """
 
 import contextlib
@@ -40,11 +37,10 @@ from unlossy import UnlossyFeatureExtractor, load_model
 from . import tracking, training_record
 from .checkpointing import Progress, cut_log, newest_state, publish, read_progress, save_state
 from .fit_config import FitConfig, parse
-from .learning import OPTIMIZER, Learner, NotFiniteError, prepare
+from .learning import Learner, NotFiniteError, prepare
 from .segments import AnySegments, Batch, StreamedSegments, batches, load_pairs, mix_pairs
-from .validating import CellValidation, Figures, Validation
+from .validating import CellValidation, Validation
 
-LARGEST_LOSS_DB = 0.1  # of SI-SDR at detail 0 that stage B may cost [dB]
 # Of the pairs that may be unusable, once as many have failed as can't be chance.
 LARGEST_FAILING_SHARE, FEWEST_FAILURES = 0.1, 10
 EXAMPLES = 3  # clips for the tracker
@@ -142,8 +138,7 @@ class Run:
             segments, config.batch_size, start=progress.position, workers=config.workers,
             process=accelerator.process_index, processes=processes,
         )  # fmt: skip
-        missing = progress.baseline_si_sdr if config.adversarial else progress.best_loss if config.patience else 0.0
-        if missing is None:
+        if config.patience and progress.best_loss is None:
             self.validate()  # what is compared with
         device = accelerator.device
         sums = {name: torch.tensor(value, device=device) for name, value in progress.sums.items()}
@@ -210,7 +205,7 @@ class Run:
             raise NotFiniteError(f"{error}: stopped before the weights changed, the batch is in {path}") from error
 
     def validate(self) -> bool:
-        """Measure the average, and publish it unless stage B has damaged it; whether to go on."""
+        """Measure the average, and publish it unless an earlier one was better; whether to go on."""
         if self.validation is None:
             self.publish()
             return True
@@ -219,8 +214,6 @@ class Run:
         tracking.show_examples(self.accelerator, examples, self.progress.step)
         for failure in self.validation.failures:
             self.name_failure(failure)
-        if self.config.adversarial and self.damaged(figures):
-            return False
         if self.config.patience is not None and not self.improved(figures["loss"]):
             return self.progress.stopped is None
         self.publish()
@@ -240,28 +233,12 @@ class Run:
             )
         return False
 
-    def damaged(self, figures: Figures) -> bool:
-        """Stage B's rule: SI-SDR at detail 0 must not fall below what it was at the start."""
-        name = "si_sdr_delta_0" if "si_sdr_delta_0" in figures else "si_sdr_0"
-        if name not in figures:
-            raise ValueError("stage B needs clips for validation that aren't untouched: more validation_clips")
-        if self.progress.baseline_si_sdr is None:
-            self.progress.baseline_si_sdr = figures[name]
-        fallen = self.progress.baseline_si_sdr - figures[name]
-        if fallen <= LARGEST_LOSS_DB:
-            return False
-        self.progress.stopped = (
-            f"SI-SDR at detail 0 fell by {fallen:.2f} dB since stage B began, by more than {LARGEST_LOSS_DB} dB; "
-            f"{self.output} keeps the checkpoint of the validation before"
-        )
-        return True
-
     def save(self, sums: dict[str, Tensor]) -> None:
-        """The state, and in stage A also the checkpoint, unless it is published only when it is validated."""
+        """The state, and also the checkpoint, unless that is published only when it is the best validated."""
         self.progress.seconds = self.seconds()
         self.progress.sums = self.mean(sums)
         save_state(self.accelerator, self.output, self.progress, dataclasses.asdict(self.config))
-        if not self.config.adversarial and self.config.patience is None:
+        if self.config.patience is None:
             self.publish()
         if self.accelerator.is_main_process:
             training_record.write(self.output, training_record.after(self.record, self.config, self.progress))
@@ -271,9 +248,6 @@ class Run:
             averaged = self.learner.averaged
             averaged.save_pretrained(folder, state_dict=self.between(averaged.state_dict()))
             UnlossyFeatureExtractor(sampling_rate=averaged.config.sampling_rate).save_pretrained(folder)
-            if self.learner.discriminator is not None:
-                self.accelerator.unwrap_model(self.learner.discriminator).save(folder)
-                torch.save(self.learner.discriminator_optimizer.state_dict(), folder / OPTIMIZER)
 
         publish(self.accelerator, self.output, write)
 

@@ -1,7 +1,6 @@
 """The folder of a model's Hub repository, as `unlossy-train publish` uploads it, and the proof that it works.
 
 config.json  model.safetensors  preprocessor_config.json  *_unlossy.py    what transformers loads
-discriminator.safetensors  discriminator_optimizer.pt                     for fine-tuning, where there are any
 training.json  evaluation.json                                            what the card's figures come from
 README.md  LICENSE  plots/  examples/                                     for people
 unlossy-….whl                                                             the package, which the Space is built with
@@ -35,8 +34,6 @@ from unlossy_space import EXAMPLES
 
 from . import evaluations, measuring, training_record
 from .cases import LOSSLESS, Case
-from .discriminators import WEIGHTS
-from .learning import OPTIMIZER
 from .plots import plot_all, plot_metrics, plot_rates, plot_spectrograms
 from .recordings import SAMPLING_RATE
 
@@ -83,9 +80,8 @@ def stage(checkpoint: Path, folder: Path, evaluation: dict[str, Any], recordings
     extractor = UnlossyFeatureExtractor(sampling_rate=model.config.sampling_rate)
     pipe: Any = pipeline("audio-to-audio", model=model, feature_extractor=extractor)  # type: ignore[call-overload]
     pipe.save_pretrained(folder)
-    for name in (WEIGHTS, OPTIMIZER, training_record.FILE):
-        if (checkpoint / name).exists():
-            shutil.copyfile(checkpoint / name, folder / name)
+    if (checkpoint / training_record.FILE).exists():
+        shutil.copyfile(checkpoint / training_record.FILE, folder / training_record.FILE)
     evaluations.write(folder / evaluations.FILE, evaluation)
     (folder / "LICENSE").write_text(importlib.metadata.distribution("unlossy").read_text("licenses/LICENSE") or "")
     _plot(checkpoint, model, folder / "plots", evaluation, recordings)
