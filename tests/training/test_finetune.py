@@ -15,7 +15,6 @@ from accelerate.state import AcceleratorState, GradientState
 from unlossy import UnlossyFeatureExtractor, UnlossyModel, load_model
 from unlossy_training import finetune
 from unlossy_training.evaluation.measuring import fingerprint
-from unlossy_training.fit.discriminators import SpectralDiscriminators
 
 RATE = 44_100
 
@@ -87,14 +86,17 @@ def test_a_folder_becomes_a_measured_checkpoint(
 
 
 @pytest.mark.slow
-def test_a_discriminator_goes_on_learning(base: Path, tiny_pairs: Path, tmp_path: Path) -> None:
-    """Pairs that are there already, which have no test split."""
-    SpectralDiscriminators(width=2, windows=(512,)).save(base)
+def test_pairs_that_are_there_already_are_learned_from(
+    base: Path, tiny_pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """These have no test split."""
     output = tmp_path / "mine"
     words = [str(tiny_pairs), "--model", str(base), "--general", str(tiny_pairs), "--output", str(output)]
     finetune.main([*words, "--max-minutes", "0.1"])
-    assert json.loads((output / "fit.json").read_text())["discriminator_checkpoint"] == str(base)
-    assert SpectralDiscriminators.load(output).windows == (512,)
+    assert "the validation split, which chooses the weights, also measures them" in capsys.readouterr().out
+    assert json.loads((output / "fit.json").read_text())["pairs"] == str(tiny_pairs)
+    found = json.loads((output / "finetune.json").read_text())
+    assert found["fingerprint"] == fingerprint(load_model(output))
 
 
 def test_a_general_set_holds_out_whole_titles() -> None:

@@ -5,10 +5,10 @@
     unlossy-train finetune matched/ --output mine/                          # matched/clean/ and matched/degraded/
     unlossy-train finetune me/pairs --output mine/ --general other/pairs    # pairs that are there already
 
-It starts from the checkpoint in the package or from --model, with discriminators if that model comes with its own. A
-share of the training is on general pairs, against forgetting. It ends when the validation loss stops falling or the
-time is spent, keeps the weights with the lowest, averaged with those that it started from, and measures both models on
-recordings that neither training nor that choice has seen. The same command goes on where it was interrupted.
+It starts from the checkpoint in the package or from --model. A share of the training is on general pairs, against
+forgetting. It ends when the validation loss stops falling or the time is spent, keeps the weights with the lowest,
+averaged with those that it started from, and measures both models on recordings that neither training nor that choice
+has seen. The same command goes on where it was interrupted.
 """
 
 import argparse
@@ -48,9 +48,7 @@ from .evaluation.measuring import fingerprint
 from .evaluation.saved import FINETUNE
 from .evaluation.summary import summarise
 from .fit.config import FitConfig
-from .fit.discriminators import WEIGHTS
 from .fit.fit import fit
-from .hub_files import find_file
 from .pairs import dataset, own_recordings
 from .pairs.segments import load_pairs, load_split
 from .publish.model_card import compared
@@ -63,26 +61,20 @@ GENERAL_HOURS, GENERAL_SEED = 0.1, 1000  # of a general set that is made up here
 RENDERED = "pieces that `unlossy-train corpus` has made up and rendered: not singing, speech or real recordings"
 
 
-def base_config(base: str, discriminator: bool) -> FitConfig:
+def base_config(base: str) -> FitConfig:
     """How to train on top of a checkpoint: what training/RESULTS.md found to keep what was learned.
 
     In the minutes that a CPU is given, only the detail hears enough to change for the better. It learns recordings as
     they are: equalisers make a predictor fit for others.
     """
-    if not discriminator and not torch.cuda.is_available():
+    if not torch.cuda.is_available():
         return FitConfig(
             from_checkpoint=base, part="detail", equalised=0.0, batch_size=6, segment_seconds=3.0, learning_rate=1e-3,
             warmup=20, ema=0.99, learned=LEARNED, patience=PATIENCE, validation_clips=10, visqol=False, log_every=10,
         )  # fmt: skip
-    config = FitConfig(
+    return FitConfig(
         from_checkpoint=base, learning_rate=4e-4, warmup=20, ema=0.99, learned=LEARNED, patience=PATIENCE,
         validation_clips=10, visqol=False, log_every=10,
-    )  # fmt: skip
-    if not discriminator:
-        return config
-    return replace(
-        config, learning_rate=2e-4, adversarial_weight=0.1, feature_matching_weight=0.1, discriminator_warmup=20,
-        discriminator_checkpoint=base,
     )  # fmt: skip
 
 
@@ -138,7 +130,7 @@ def estimate(config: FitConfig, minutes: float, clips: int) -> FitConfig:
     else:
         unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss [bytes]
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
-    how = ", with discriminators" if config.adversarial else ", the detail alone" if config.part == "detail" else ""
+    how = ", the detail alone" if config.part == "detail" else ""
     print(
         f"estimate: {minutes:g} min, in which {steps} steps ({speed:.1f} s of audio a second{how}) would "
         f"hear {steps * config.batch_size} segments of {config.segment_seconds:g} s from {len(pairs)} clips; "
@@ -171,7 +163,9 @@ def finetune(options: argparse.Namespace) -> None:
     else:
         folder, made = own_recordings.build(Path(options.input), output / "work" / "own", conditions, seed=options.seed)
         pairs, test = str(folder), "test"
-        print(json.dumps({name: made["counts"][name] for name in ("split", "codec", "rejected")}))
+        for name in ("split", "codec", "rejected"):
+            counted = ", ".join(f"{kind} {count}" for kind, count in made["counts"][name].items())
+            print(f"{name}: {counted or 'none'}")
         for reason in [*made["left_out"], *made["counts"]["reasons"]]:
             print(f"left out: {reason}", file=sys.stderr)
     note = f"The general set is the validation split of {options.general}."
@@ -180,10 +174,7 @@ def finetune(options: argparse.Namespace) -> None:
         general, note = general_pairs(output / "work" / "general")
     print(note, flush=True)
 
-    discriminator = not options.no_discriminator and find_file(base, WEIGHTS) is not None
-    config = replace(
-        base_config(base, discriminator), pairs=pairs, general_pairs=general, output=str(output), seed=options.seed
-    )
+    config = replace(base_config(base), pairs=pairs, general_pairs=general, output=str(output), seed=options.seed)
     cases = {"own": comparing.evenly(find_pairs(Path(pairs), test), MEASURED)}
     if general:
         cases["general"] = comparing.evenly(find_pairs(Path(general)), MEASURED)
@@ -260,11 +251,6 @@ def build_parser() -> argparse.ArgumentParser:
         help="pairs against forgetting: folder or Hub id (default: a small set made up here, if FluidSynth is there)",
     )  # fmt: skip
     parser.add_argument("--max-minutes", type=float, default=30.0, help="of training (default: %(default)g)")
-    parser.add_argument(
-        "--no-discriminator",
-        action="store_true",
-        help="regression alone, four times as fast, even if the model has one",
-    )
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     return parser
 

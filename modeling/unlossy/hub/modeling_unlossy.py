@@ -81,15 +81,12 @@ class UnlossyOutput(ModelOutput):
             input.
         embeddings (`torch.Tensor` of shape `(batch_size, frames, embedding_size)`): what is read off at the bottleneck.
         loss_terms (`dict[str, torch.Tensor]`, with `labels`): the parts of the loss, each of shape `()`.
-        faithful_values (`torch.Tensor` of shape `(batch_size, channels, samples)`, with `labels`): `audio_values` as
-            they would be with `detail` 0.
     """
 
     loss: Tensor | None = None
     audio_values: Tensor | None = None
     embeddings: Tensor | None = None
     loss_terms: dict[str, Tensor] | None = None
-    faithful_values: Tensor | None = None
 
 
 class UnlossyPreTrainedModel(PreTrainedModel):
@@ -272,7 +269,7 @@ class UnlossyModel(UnlossyPreTrainedModel):
         faithful, missing = self._correct(embeddings, spectrum, skips, frame_mask)
         bins = self._add_detail(faithful, missing, detail, offset, input_values)
         audio = self._audio(bins, spectrum, input_values, padding_mask)
-        loss, terms, faithful_audio = None, None, None
+        loss, terms = None, None
         if labels is not None:
             faithful_audio = audio
             if detail != 0:
@@ -291,9 +288,7 @@ class UnlossyModel(UnlossyPreTrainedModel):
                 terms
                 | self._detail_terms(missing, cell_energy(power(clean), self.config.cell_widths), frame_mask, known_hz)
             )
-        return UnlossyOutput(
-            loss=loss, audio_values=audio, embeddings=embeddings, loss_terms=terms, faithful_values=faithful_audio
-        )
+        return UnlossyOutput(loss=loss, audio_values=audio, embeddings=embeddings, loss_terms=terms)
 
     def _reconstruct(
         self, input_values: Tensor, padding_mask: Tensor | None, labels: Tensor | None, detail: float, offset: int
@@ -303,11 +298,8 @@ class UnlossyModel(UnlossyPreTrainedModel):
         frame_mask = self._frame_mask(padding_mask)
         embeddings, energy = self._code(input_values, self._spectrum(input_values), frame_mask)
         audio = self._rebuild(embeddings, energy, samples, channels, detail, offset, padding_mask)
-        loss, terms, faithful_audio = None, None, None
+        loss, terms = None, None
         if labels is not None:
-            faithful_audio = audio
-            if detail != 0:
-                faithful_audio = self._rebuild(embeddings, energy, samples, channels, 0.0, offset, padding_mask)
             clean = power(self._spectrum(labels)[:, :, :-1])
             terms = coding_terms(
                 energy=energy,
@@ -318,9 +310,7 @@ class UnlossyModel(UnlossyPreTrainedModel):
                 sampling_rate=self.config.sampling_rate,
             )
             loss, terms = weighted_sum(terms)
-        return UnlossyOutput(
-            loss=loss, audio_values=audio, embeddings=embeddings, loss_terms=terms, faithful_values=faithful_audio
-        )
+        return UnlossyOutput(loss=loss, audio_values=audio, embeddings=embeddings, loss_terms=terms)
 
     def _code(self, audio: Tensor, spectrum: Tensor, frame_mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """An autoencoder's embedding of audio with such a spectrum, and the energy of cells decoded from it."""

@@ -305,6 +305,15 @@ def test_padding_does_not_count_in_the_loss(make_lively, residual):
     assert output.audio_values[..., 20_000:].abs().max() == 0
 
 
+@pytest.mark.parametrize("residual", [True, False])
+def test_loss_does_not_depend_on_the_detail(make_lively, residual):
+    model = make_lively() if residual else make_lively(residual=False, skip_connections=False)
+    with torch.no_grad():
+        without, full = (model(music(20_000), labels=music(20_000, seed=1), detail=detail) for detail in (0.0, 1.0))
+    assert without.loss == full.loss
+    assert not torch.equal(without.audio_values, full.audio_values)
+
+
 def test_labels_of_another_shape_are_refused(lively_model):
     with pytest.raises(ValueError, match="labels must have the shape of input_values"):
         lively_model(music(20_000), labels=music(20_000, channels=1))

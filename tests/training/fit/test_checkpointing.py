@@ -40,6 +40,17 @@ def test_states_are_whole_and_the_last_two_are_kept(training: tuple[Accelerator,
     assert (model.weight == 10).all()
 
 
+def test_a_state_of_older_code_can_be_read(training: tuple[Accelerator, Any], tmp_path: Path) -> None:
+    """Runs go on for weeks: what their progress held and no longer does is left aside."""
+    save_state(training[0], tmp_path, Progress(step=1, seconds=2.5), {})
+    state = newest_state(tmp_path)
+    assert state
+    saved = json.loads((state / "progress.json").read_text())
+    saved["progress"]["baseline_si_sdr"] = None
+    (state / "progress.json").write_text(json.dumps(saved))
+    assert read_progress(state) == (Progress(step=1, seconds=2.5), {})
+
+
 def test_a_full_disk_leaves_the_earlier_state(training: tuple[Accelerator, Any], tmp_path: Path) -> None:
     accelerator, model = training
     save_state(accelerator, tmp_path, Progress(step=1), {})

@@ -28,16 +28,16 @@ def test_a_run_adds_itself_to_what_it_started_from(tmp_path: Path) -> None:
     base, pairs = tmp_path / "base", tmp_path / "pairs"
     for folder in (base, pairs):
         folder.mkdir()
-    first = {"runs": [{"stage": "A", "steps": 1, "minutes": 2.0, "audio_seconds": 3, "hardware": "x"}], "data": []}
+    first = {"runs": [{"stage": "B", "steps": 1, "minutes": 2.0, "audio_seconds": 3, "hardware": "x"}], "data": []}
     record.write(base, first)
     (pairs / "counts.json").write_text(json.dumps({"owners": [owner("CC-BY-4.0", "A")]}))
-    config = FitConfig(pairs=str(pairs), from_checkpoint=str(base), adversarial_weight=0.1)
+    config = FitConfig(pairs=str(pairs), from_checkpoint=str(base))
     begun = record.before(config)
     trained = record.after(begun, config, Progress(step=10, position=60, seconds=90))
     assert trained["data"] == [owner("CC-BY-4.0", "A")]
     assert trained["runs"][0] == first["runs"][0]
     assert {name: trained["runs"][1][name] for name in ("stage", "steps", "minutes", "audio_seconds")} == {
-        "stage": "B", "steps": 10, "minutes": 1.5, "audio_seconds": 90,
+        "stage": "A", "steps": 10, "minutes": 1.5, "audio_seconds": 90,
     }  # fmt: skip
     assert trained["runs"][1]["hardware"]
     assert len(begun["runs"]) == 1

@@ -47,6 +47,7 @@ def test_every_figure_comes_from_the_evaluation_beside_the_weights(name: str, tm
         for version, means in row["means"].items():
             cell = f"{means['si_sdr']:.2f}"
             assert cell in text, (row["codec"], row["kbps"], version)
+    assert ("added discriminators" in text) == any(run["stage"] == "B" for run in trained["runs"])
     for owner in trained["data"]:
         assert owner["attribution"].split(" + ")[0] in text
     assert str(TOP) not in json.dumps(evaluation)

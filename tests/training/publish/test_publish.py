@@ -22,7 +22,6 @@ from links import dead_links
 
 from unlossy import UnlossyFeatureExtractor, UnlossyModel, restore
 from unlossy_training.evaluation import evaluate
-from unlossy_training.fit.discriminators import SpectralDiscriminators
 from unlossy_training.hub_files import SHIPPED
 from unlossy_training.publish import publish
 from unlossy_training.publish.staging import WITHOUT_THE_PACKAGE
@@ -36,7 +35,7 @@ SPACE_HEADER = "---\nsdk: gradio\n---\n# unlossy\n"
 
 @pytest.fixture(scope="module")
 def checkpoint(make_lively: Callable[..., UnlossyModel], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a fit leaves: a tiny model, a discriminator, its record."""
+    """What a fit leaves: a tiny model, its record."""
     folder = tmp_path_factory.mktemp("checkpoint")
     save_checkpoint(make_lively(), folder)
     return folder
@@ -45,7 +44,6 @@ def checkpoint(make_lively: Callable[..., UnlossyModel], tmp_path_factory: pytes
 def save_checkpoint(model: UnlossyModel, folder: Path) -> None:
     model.save_pretrained(folder)
     UnlossyFeatureExtractor().save_pretrained(folder)
-    SpectralDiscriminators(width=2, windows=(512,)).save(folder)
     (folder / "training.json").write_text(json.dumps(RECORD))
 
 
@@ -109,7 +107,7 @@ def test_dry_run_writes_a_folder_and_uploads_nothing(
     staged = tmp_path / "staged" / "model"
     names = {path.relative_to(staged).as_posix() for path in staged.rglob("*")}
     assert names >= {
-        "model.safetensors", "config.json", "pipeline_unlossy.py", "discriminator.safetensors", "LICENSE",
+        "model.safetensors", "config.json", "pipeline_unlossy.py", "LICENSE",
         "evaluation.json", "training.json", "examples/canon.png", "examples/canon_64kbps.restored.flac",
         "plots/mp3.png", "plots/mp3-worst.png",
     }  # fmt: skip
@@ -248,14 +246,14 @@ def test_all_is_published_and_loads_again(
     other = make_lively()
     torch.nn.init.normal_(next(other.spectrum_head.parameters()), std=0.2)
     save_checkpoint(other, tmp_path / "other")
-    (tmp_path / "other" / "discriminator.safetensors").unlink()
+    (tmp_path / "other" / "training.json").unlink()
     newer = measured(tmp_path / "other", tmp_path / "newer")
     code, output, errors = run(hub, tmp_path, *words_for("me/tiny", tmp_path / "other", newer, "--tag", "v2"))
     assert code == 0, errors[-3000:]
     repository = hub.store.repository("models", "me/tiny")
     assert repository.resolve("v1") == first != repository.resolve("v2") == repository.resolve("main")
-    assert "discriminator.safetensors" in repository.files("v1")
-    assert "discriminator.safetensors" not in repository.files("v2")
+    assert "training.json" in repository.files("v1")
+    assert "training.json" not in repository.files("v2")
     np.testing.assert_allclose(loaded("v1"), wanted, atol=1e-5)
     assert np.abs(loaded("main") - wanted).max() > 1e-3
 

@@ -15,7 +15,7 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import datasets
 import numpy as np
@@ -32,7 +32,7 @@ from ..fit.config import FitConfig
 from ..fit.learning import Learner, prepare
 from ..pairs.segments import Batch, batches, load_pairs
 
-STAGES: dict[str, dict[str, Any]] = {"A": {}, "detail": {"part": "detail"}, "B": {"adversarial_weight": 0.1}}
+PARTS: dict[str, Literal["all", "detail"]] = {"A": "all", "detail": "detail"}  # by what training.json calls the stage
 MATRIX_SIZES = {"cpu": 2048, "cuda": 8192}
 WARMUP_STEPS = 2  # memory is allocated, kernels are chosen, workers fill their queues
 
@@ -133,11 +133,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     rows = []
     for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
         peak = measure_peak(device, torch.bfloat16 if precision == "bf16" else torch.float32, options.matrix_size)
-        for stage, fields in STAGES.items():
+        for stage, part in PARTS.items():
             config = FitConfig(
                 model=options.model, batch_size=options.batch_size, segment_seconds=options.segment_seconds,
-                mixed_precision=precision, workers=options.workers, discriminator_warmup=0,
-                discriminator_width=options.discriminator_width, **fields,
+                mixed_precision=precision, workers=options.workers, part=part,
             )  # fmt: skip
             figures = measure_stage(config, pairs, device, options.windows, options.steps)
             share = figures["audio_s_per_s"] * figures["gflop_per_audio_s"] * 1e9 / peak
@@ -175,7 +174,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch-size", type=int, default=6, help="segments a step (default: %(default)s)")
     parser.add_argument("--segment-seconds", type=float, default=1.5, help="[s] (default: %(default)s)")
     parser.add_argument("--mixed-precision", default="bf16", choices=["no", "bf16"], help="(default: %(default)s)")
-    parser.add_argument("--discriminator-width", type=int, default=16, help="channels (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="processes that decode (default: %(default)s)")
     parser.add_argument("--windows", type=int, default=5, help="(default: %(default)s)")
     parser.add_argument("--steps", type=int, default=5, help="of a window (default: %(default)s)")

@@ -1,8 +1,7 @@
 """States that a run resumes from to the same loss curve, and the checkpoint that others load, both whole or not there.
 
-    OUTPUT/state/step_001000/         all that training needs: models, optimisers, average, RNG, progress.json
-    OUTPUT/model.safetensors …        the average of the weights, for `from_pretrained`
-    OUTPUT/discriminator.safetensors  in stage B, with discriminator_optimizer.pt
+    OUTPUT/state/step_001000/   all that training needs: model, optimiser, average, RNG, progress.json
+    OUTPUT/model.safetensors …  the average of the weights, for `from_pretrained`
 
 A state is written to `step_001000.unfinished` and gets its name when everything is in it. Only whole steps are saved,
 never half-accumulated gradients.
@@ -35,7 +34,6 @@ class Progress:
         seconds (`float`): of the budget that are spent, validation included [s].
         failures (`int`): pairs that couldn't be used, counted as often as they were drawn.
         epoch_rows (`int`, *optional*): rows of a stream's epoch, once known.
-        baseline_si_sdr (`float`, *optional*): of the validation clips at detail 0 when stage B began [dB].
         best_loss (`float`, *optional*): the lowest of all validations so far, where the best checkpoint is kept [dB].
         stale (`int`): validations since then.
         stopped (`str`, *optional*): why the run ended before its budget.
@@ -47,7 +45,6 @@ class Progress:
     seconds: float = 0.0
     failures: int = 0
     epoch_rows: int | None = None
-    baseline_si_sdr: float | None = None
     best_loss: float | None = None
     stale: int = 0
     stopped: str | None = None
@@ -63,7 +60,8 @@ def newest_state(output: Path) -> Path | None:
 def read_progress(state: Path) -> tuple[Progress, dict[str, Any]]:
     """Progress and configuration of a state."""
     saved = json.loads((state / "progress.json").read_text())
-    return Progress(**saved["progress"]), saved["config"]
+    known = {item.name for item in dataclasses.fields(Progress)}  # older states have more
+    return Progress(**{name: value for name, value in saved["progress"].items() if name in known}), saved["config"]
 
 
 def save_state(accelerator: Accelerator, output: Path, progress: Progress, config: dict[str, Any]) -> None:

@@ -20,16 +20,12 @@ from transformers import HfArgumentParser
 POSITIVE = (
     *("batch_size", "segment_seconds", "accumulation", "learning_rate", "max_grad_norm", "max_minutes", "max_steps"),
     *("log_every", "validate_every", "save_every", "patience"),
-    *("discriminator_learning_rate", "discriminator_width"),
 )
-NOT_NEGATIVE = (
-    *("warmup", "workers", "validation_clips", "seed"),
-    *("adversarial_weight", "feature_matching_weight", "discriminator_warmup"),
-)
+NOT_NEGATIVE = ("warmup", "workers", "validation_clips", "seed")
 # What a saved state can't go on without: the weights, or the meaning of its position in the data.
 FIXED = (
     *("pairs", "general_pairs", "general_share", "streaming", "seed", "segment_seconds", "from_checkpoint", "model"),
-    *("part", "discriminator_width", "discriminator_checkpoint"),
+    "part",
 )
 
 
@@ -39,7 +35,7 @@ def _help(text: str) -> Any:
 
 @dataclass
 class FitConfig:
-    """One run of training. Stage B, the adversarial one, is a run with an `adversarial_weight` above 0."""
+    """One run of training."""
 
     pairs: str = field(default="", metadata=_help("folder of pairs, or id of a dataset on the Hub"))
     cells: list[str] = field(
@@ -105,20 +101,6 @@ class FitConfig:
         default="none", metadata=_help("shows curves, audio and spectrograms")
     )
     seed: int = field(default=0, metadata=_help("of the weights and of the segments"))
-    adversarial_weight: float = field(default=0.0, metadata=_help("stage B if above 0"))
-    feature_matching_weight: float = field(default=1.0, metadata=_help("stage B"))
-    discriminator_learning_rate: float = field(default=3e-4, metadata=_help("stage B: peak"))
-    discriminator_width: int = field(default=16, metadata=_help("stage B: channels of its convolutions"))
-    discriminator_warmup: int = field(default=100, metadata=_help("stage B: first steps, in which only it learns"))
-    discriminator_checkpoint: str | None = field(
-        default=None,
-        metadata=_help("stage B: folder or Hub id of an earlier run whose discriminator goes on learning"),
-    )
-
-    @property
-    def adversarial(self) -> bool:
-        """Whether this is stage B."""
-        return self.adversarial_weight > 0
 
     def check(self) -> None:
         """
@@ -153,10 +135,6 @@ class FitConfig:
             raise ValueError(f"learned={self.learned} needs from_checkpoint: what else should the weights lie between?")
         if self.from_checkpoint and self.model:
             raise ValueError("from_checkpoint brings its own configuration: leave out model")
-        if self.adversarial and self.part != "all":
-            raise ValueError("stage B judges whole audio: leave out part")
-        if self.adversarial and not self.validation_clips:
-            raise ValueError("stage B needs validation_clips: it ends when they show damage")
 
     def refuse_changes(self, saved: dict[str, Any]) -> None:
         """
@@ -172,11 +150,6 @@ class FitConfig:
                     f"{self.output} was begun with {name}={saved[name]!r} and can't go on with "
                     f"{getattr(self, name)!r}: restore it, or choose another output"
                 )
-        if self.adversarial != (saved["adversarial_weight"] > 0):
-            raise ValueError(
-                f"{self.output} was begun with adversarial_weight={saved['adversarial_weight']} and can't change "
-                "stage: choose another output, and this one as from_checkpoint"
-            )
 
 
 def parse(arguments: Sequence[str] | None = None) -> FitConfig:

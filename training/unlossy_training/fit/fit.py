@@ -1,9 +1,7 @@
 """Trains the restorer on pairs of degraded and clean audio.
 
     unlossy-train fit training/recipes/tiny.yaml --pairs pairs/ --output tiny/            # to try it: a minute
-    unlossy-train fit training/recipes/unlossy-44khz.yaml --pairs pairs/ --output stage-a/
-    unlossy-train fit training/recipes/unlossy-44khz-adversarial.yaml --pairs pairs/ --from-checkpoint stage-a/ \
-        --output stage-b/
+    unlossy-train fit training/recipes/unlossy-44khz.yaml --pairs pairs/ --output trunk/
     torchrun --nproc-per-node 4 -m unlossy_training fit CONFIG.yaml …                     # or accelerate launch -m …
 
 The same command again goes on where the last one was interrupted, by whatever it was (`checkpointing`); for a fresh
@@ -11,8 +9,7 @@ start choose another output, or delete it. Ctrl-C and SIGTERM end a run at the n
 
 The learning rate follows a cosine over the budget: steps, or minutes where a machine isn't one's own. What `output`
 holds for `from_pretrained` is the exponential moving average of the weights, or with `learned` below 1 a mean of that
-and of the weights that it started from. Stage B (`adversarial_weight` above 0)
-adds discriminators, whose gradient reaches the detail alone, and stops if it costs fidelity nevertheless.
+and of the weights that it started from.
 """
 
 import contextlib
@@ -33,6 +30,7 @@ from accelerate.utils import send_to_device, set_seed
 from datasets import disable_progress_bars
 from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
+from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
 from unlossy import UnlossyFeatureExtractor, load_model
@@ -41,10 +39,10 @@ from ..pairs.segments import AnySegments, Batch, StreamedSegments, batches, load
 from . import record, tracking
 from .checkpointing import Progress, cut_log, newest_state, publish, read_progress, save_state
 from .config import FitConfig, parse
-from .learning import OPTIMIZER, Learner, NotFiniteError, prepare
-from .validation import CellValidation, Figures, Validation
+from .display import Display
+from .learning import Learner, NotFiniteError, prepare
+from .validation import CellValidation, Validation
 
-LARGEST_LOSS_DB = 0.1  # of SI-SDR at detail 0 that stage B may cost [dB]
 # Of the pairs that may be unusable, once as many have failed as can't be chance.
 LARGEST_FAILING_SHARE, FEWEST_FAILURES = 0.1, 10
 EXAMPLES = 3  # clips for the tracker
@@ -129,12 +127,17 @@ class Run:
         self.seconds_before, self.begun = progress.seconds, time.monotonic()
         self.named_failures: set[str] = set()
         self.record = record.before(config)
+        self.display = Display(self.spent(), accelerator.is_main_process)
 
     def train(self, segments: AnySegments) -> bool:
         """Until the end, or an interruption; returns whether it was the end."""
+        with self.display:
+            return self._train(segments)
+
+    def _train(self, segments: AnySegments) -> bool:
         config, accelerator, progress = self.config, self.accelerator, self.progress
         if progress.stopped or self.agree(False, 0)[0] >= 1:
-            self.say(f"nothing left to do in {self.output}: {progress.stopped or 'the budget is spent'}")
+            self.display.say(f"nothing left to do in {self.output}: {progress.stopped or 'the budget is spent'}")
             return True
         processes = accelerator.num_processes
         segments_a_step = config.batch_size * config.accumulation * processes
@@ -142,8 +145,7 @@ class Run:
             segments, config.batch_size, start=progress.position, workers=config.workers,
             process=accelerator.process_index, processes=processes,
         )  # fmt: skip
-        missing = progress.baseline_si_sdr if config.adversarial else progress.best_loss if config.patience else 0.0
-        if missing is None:
+        if config.patience and progress.best_loss is None:
             self.validate()  # what is compared with
         device = accelerator.device
         sums = {name: torch.tensor(value, device=device) for name, value in progress.sums.items()}
@@ -158,6 +160,7 @@ class Run:
                 self.refuse_bad_data()
                 if spent >= 1 or interrupted:
                     break
+                self.display.spend(spent)
                 # After the last step it is saved below, with the validation that belongs to it.
                 if progress.step % config.save_every == 0 and progress.step > begun_at:
                     aside = time.monotonic()
@@ -184,6 +187,7 @@ class Run:
                     line = {name: value / config.log_every for name, value in self.mean(sums).items()}
                     line |= {"waiting": waited / seconds, "minutes": self.seconds() / 60}
                     line["audio_s_per_s"] = timed * segments_a_step * config.segment_seconds / seconds
+                    self.display.step(progress.step, line)
                     self.write(line | ({"failures": progress.failures} if progress.failures else {}))
                     sums, since, waited, timed = {}, time.monotonic(), 0.0, 0
 
@@ -210,17 +214,16 @@ class Run:
             raise NotFiniteError(f"{error}: stopped before the weights changed, the batch is in {path}") from error
 
     def validate(self) -> bool:
-        """Measure the average, and publish it unless stage B has damaged it; whether to go on."""
+        """Measure the average, and publish it unless an earlier one was better; whether to go on."""
         if self.validation is None:
             self.publish()
             return True
         figures, examples = self.validation.measure(self.learner.averaged)
+        self.display.validation(self.progress.step, figures)
         self.write({f"validation_{name}": value for name, value in figures.items()})
         tracking.show_examples(self.accelerator, examples, self.progress.step)
         for failure in self.validation.failures:
             self.name_failure(failure)
-        if self.config.adversarial and self.damaged(figures):
-            return False
         if self.config.patience is not None and not self.improved(figures["loss"]):
             return self.progress.stopped is None
         self.publish()
@@ -240,28 +243,12 @@ class Run:
             )
         return False
 
-    def damaged(self, figures: Figures) -> bool:
-        """Stage B's rule: SI-SDR at detail 0 must not fall below what it was at the start."""
-        name = "si_sdr_delta_0" if "si_sdr_delta_0" in figures else "si_sdr_0"
-        if name not in figures:
-            raise ValueError("stage B needs clips for validation that aren't untouched: more validation_clips")
-        if self.progress.baseline_si_sdr is None:
-            self.progress.baseline_si_sdr = figures[name]
-        fallen = self.progress.baseline_si_sdr - figures[name]
-        if fallen <= LARGEST_LOSS_DB:
-            return False
-        self.progress.stopped = (
-            f"SI-SDR at detail 0 fell by {fallen:.2f} dB since stage B began, by more than {LARGEST_LOSS_DB} dB; "
-            f"{self.output} keeps the checkpoint of the validation before"
-        )
-        return True
-
     def save(self, sums: dict[str, Tensor]) -> None:
-        """The state, and in stage A also the checkpoint, unless it is published only when it is validated."""
+        """The state, and also the checkpoint, unless that is published only when it is the best validated."""
         self.progress.seconds = self.seconds()
         self.progress.sums = self.mean(sums)
         save_state(self.accelerator, self.output, self.progress, dataclasses.asdict(self.config))
-        if not self.config.adversarial and self.config.patience is None:
+        if self.config.patience is None:
             self.publish()
         if self.accelerator.is_main_process:
             record.write(self.output, record.after(self.record, self.config, self.progress))
@@ -271,9 +258,6 @@ class Run:
             averaged = self.learner.averaged
             averaged.save_pretrained(folder, state_dict=self.between(averaged.state_dict()))
             UnlossyFeatureExtractor(sampling_rate=averaged.config.sampling_rate).save_pretrained(folder)
-            if self.learner.discriminator is not None:
-                self.accelerator.unwrap_model(self.learner.discriminator).save(folder)
-                torch.save(self.learner.discriminator_optimizer.state_dict(), folder / OPTIMIZER)
 
         publish(self.accelerator, self.output, write)
 
@@ -298,13 +282,17 @@ class Run:
         """Of the budget that are spent, over all resumptions [s]."""
         return self.seconds_before + time.monotonic() - self.begun
 
+    def spent(self) -> float:
+        """Share of the budget that is spent, by this process's clock."""
+        minutes, steps = self.config.max_minutes or math.inf, self.config.max_steps or math.inf
+        return max(self.seconds() / 60 / minutes, self.progress.step / steps)
+
     def agree(self, interrupted: bool, failures: int) -> tuple[float, bool, int]:
         """What all processes act on alike: the share of the budget that is spent, by the main process's clock;
         whether any was interrupted; and how many pairs failed in all."""
         share = 0.0
         if self.accelerator.is_main_process:
-            minutes, steps = self.config.max_minutes or math.inf, self.config.max_steps or math.inf
-            share = max(self.seconds() / 60 / minutes, self.progress.step / steps)
+            share = self.spent()
         known = torch.tensor([share, interrupted, failures], device=self.accelerator.device)
         share, any_interrupted, all_failures = self.accelerator.reduce(known, "sum").tolist()
         return share, any_interrupted > 0, round(all_failures)
@@ -318,7 +306,7 @@ class Run:
     def name_failure(self, reason: str) -> None:
         if reason not in self.named_failures:
             self.named_failures.add(reason)
-            print(f"skipped: {reason}", file=sys.stderr, flush=True)
+            tqdm.write(f"skipped: {reason}", file=sys.stderr)
 
     def refuse_bad_data(self) -> None:
         failures, drawn = self.progress.failures, self.progress.position + self.progress.failures
@@ -330,20 +318,15 @@ class Run:
         """A line of log.jsonl, and points on the tracker's curves."""
         self.accelerator.log(line, step=self.progress.step)
         if self.accelerator.is_main_process:
-            exact, short = ({name: float(f"{value:.{n}g}") for name, value in line.items()} for n in (7, 4))
+            rounded = {name: float(f"{value:.7g}") for name, value in line.items()}
             with (self.output / "log.jsonl").open("a") as log:
-                log.write(json.dumps({"step": self.progress.step} | exact) + "\n")
-            print(json.dumps({"step": self.progress.step} | short), flush=True)
+                log.write(json.dumps({"step": self.progress.step} | rounded) + "\n")
 
     def report(self, interrupted: bool) -> None:
         ending = "interrupted, its state is saved: the same command goes on" if interrupted else "done"
-        self.say(f"{self.progress.stopped or ending}; {self.progress.step} steps in {self.output}")
+        self.display.say(f"{self.progress.stopped or ending}; {self.progress.step} steps in {self.output}")
         if self.progress.failures:
-            self.say(f"{self.progress.failures} pairs drawn could not be used and were replaced")
-
-    def say(self, text: str) -> None:
-        if self.accelerator.is_main_process:
-            print(text, file=sys.stderr, flush=True)
+            self.display.say(f"{self.progress.failures} pairs drawn could not be used and were replaced")
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""One step of training, of stage A or B: what `fit` repeats and `benchmark_fit` measures."""
+"""One step of training: what `fit` repeats and `benchmark_fit` measures."""
 
 import math
 from collections import defaultdict
@@ -17,17 +17,13 @@ from unlossy.hub.loss_unlossy import level_weights
 from unlossy.hub.modeling_unlossy import UnlossyOutput
 from unlossy.hub.spectral_unlossy import power
 
-from ..hub_files import find_file
 from ..pairs.cells import Cells, CellSegments
 from ..pairs.segments import AnySegments, Segments, StreamedSegments, batches
-from .adversarial import deception_loss, detail_alone, discriminator_loss, feature_matching_loss
 from .config import FitConfig
-from .discriminators import SpectralDiscriminators
 from .equalising import equalise
 
 # Early on the average must forget the untrained weights quickly: it starts anew at these steps.
 FORGETTING_STEPS = range(0, 1000, 200)
-OPTIMIZER = "discriminator_optimizer.pt"  # beside the discriminator's weights, for fine-tuning
 
 
 class NotFiniteError(FloatingPointError):
@@ -56,24 +52,17 @@ class DetailAlone(nn.Module):
 
 
 class Learner:
-    """Model, its average and optimiser and, in stage B, discriminator and its optimiser.
+    """Model, its average and optimiser.
 
     Args:
         accelerator (`Accelerator`): with `config.accumulation`.
         model (`UnlossyModel`): the same weights in every process.
-        discriminator (`SpectralDiscriminators`, *optional*): for stage B.
 
     Attributes:
         averaged (`UnlossyModel`): the exponential moving average of the weights, which is what gets published.
     """
 
-    def __init__(
-        self,
-        accelerator: Accelerator,
-        model: UnlossyModel,
-        config: FitConfig,
-        discriminator: SpectralDiscriminators | None = None,
-    ):
+    def __init__(self, accelerator: Accelerator, model: UnlossyModel, config: FitConfig):
         self.accelerator, self.config = accelerator, config
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema)).to(accelerator.device)
         self.averaged = cast(UnlossyModel, self.average.module)
@@ -87,13 +76,6 @@ class Learner:
         parameters = [parameter for parameter in learning.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
         self.model, self.optimizer = accelerator.prepare(learning, optimizer)
-        self.discriminator: Any = None
-        if discriminator is not None:
-            # Little memory of earlier gradients, as in EnCodec: its opponent changes.
-            optimizer = torch.optim.AdamW(
-                discriminator.parameters(), lr=config.discriminator_learning_rate, betas=(0.5, 0.9)
-            )
-            self.discriminator, self.discriminator_optimizer = accelerator.prepare(discriminator, optimizer)
         accelerator.register_for_checkpointing(self.average)
 
     def step(self, batches: Sequence[dict[str, Tensor]], number: int, progress: float) -> dict[str, Tensor]:
@@ -106,82 +88,40 @@ class Learner:
             progress (`float`): how much of the budget is spent, 0 … 1.
 
         Returns:
-            the loss, its terms [dB] and the norms of the gradients, each of shape `()`; means over the batches of this
+            the loss, its terms [dB] and the norm of the gradient, each of shape `()`; means over the batches of this
             process.
 
         Raises:
             NotFiniteError: before any weight has changed.
         """
-        warming = self.discriminator is not None and number < self.config.discriminator_warmup
-        own = number - self.config.discriminator_warmup if self.discriminator is not None else number
         falling = 0.0 if self.config.schedule == "constant" else progress
-        _set_rate(self.optimizer, learning_rate(self.config.learning_rate, own, self.config.warmup, falling))
-        if self.discriminator is not None:
-            rate = learning_rate(self.config.discriminator_learning_rate, number, 1, progress)
-            _set_rate(self.discriminator_optimizer, rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config.learning_rate, number, self.config.warmup, falling)
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.accelerator.device))
         for batch in batches:
-            terms = self._learn_from(batch, warming=warming, number=number)
-            for name, value in terms.items():
-                sums[name] = sums[name] + value.detach() / (1 if name.endswith("grad_norm") else len(batches))
-        if not warming:
-            if own in FORGETTING_STEPS and not self.config.from_checkpoint:
-                self.average.n_averaged.zero_()
-            learned = self.accelerator.unwrap_model(self.model)
-            self.average.update_parameters(learned.model if isinstance(learned, DetailAlone) else learned)
+            for name, value in self._learn_from(batch, number).items():
+                sums[name] = sums[name] + value.detach() / (1 if name == "grad_norm" else len(batches))
+        if number in FORGETTING_STEPS and not self.config.from_checkpoint:
+            self.average.n_averaged.zero_()
+        learned = self.accelerator.unwrap_model(self.model)
+        self.average.update_parameters(learned.model if isinstance(learned, DetailAlone) else learned)
         return dict(sums)
 
-    def _learn_from(self, batch: dict[str, Tensor], *, warming: bool, number: int) -> dict[str, Tensor]:
-        """Forward and backward; with the last of the batches to accumulate, the optimisers' steps as well."""
-        adversarial = self.discriminator is not None
-        with self.accelerator.accumulate(*([self.model, self.discriminator] if adversarial else [self.model])):
-            with torch.set_grad_enabled(not warming):
-                # The loss doesn't depend on the detail; without, its synthesis is saved.
-                outputs = self.model(**batch, detail=float(adversarial))
-            loss, terms = outputs.loss, {"loss": outputs.loss, **outputs.loss_terms}
-            if adversarial:
-                fake = detail_alone(outputs)
-                terms |= self._teach_discriminator(batch["labels"], fake.detach(), number)
-                if warming:
-                    return terms
-                deception, matching = self._judge(batch["labels"], fake)
-                terms |= {"deception": deception, "feature_matching": matching}
-                loss = loss + self.config.adversarial_weight * deception
-                loss = loss + self.config.feature_matching_weight * matching
-            self.accelerator.backward(loss)
-            terms |= self._update(self.model, self.optimizer, "grad_norm", number)
+    def _learn_from(self, batch: dict[str, Tensor], number: int) -> dict[str, Tensor]:
+        """Forward and backward; with the last of the batches to accumulate, the optimiser's step as well."""
+        with self.accelerator.accumulate(self.model):
+            # The loss doesn't depend on the detail; without, its synthesis is saved.
+            outputs = self.model(**batch, detail=0.0)
+            terms = {"loss": outputs.loss, **outputs.loss_terms}
+            self.accelerator.backward(outputs.loss)
+            if self.accelerator.sync_gradients:
+                norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
+                if not norm.isfinite():
+                    raise NotFiniteError(f"grad_norm is {norm.item()} at step {number}")
+                terms["grad_norm"] = norm
+            self.optimizer.step()
+            self.optimizer.zero_grad()
         return terms
-
-    def _teach_discriminator(self, real: Tensor, fake: Tensor, number: int) -> dict[str, Tensor]:
-        # One pass over both, or DistributedDataParallel would count two.
-        verdicts, _ = self.discriminator(torch.cat([real, fake]))
-        halves = [verdict.chunk(2) for verdict in verdicts]
-        loss = discriminator_loss([half[0] for half in halves], [half[1] for half in halves])
-        self.accelerator.backward(loss)
-        norms = self._update(self.discriminator, self.discriminator_optimizer, "discriminator_grad_norm", number)
-        return {"discriminator": loss, **norms}
-
-    def _judge(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """Deception and feature matching, without a gradient for the discriminator."""
-        # Unwrapped: DistributedDataParallel would wait for gradients that don't come.
-        discriminator = self.accelerator.unwrap_model(self.discriminator)
-        discriminator.requires_grad_(False)
-        with torch.no_grad():
-            _, wanted = discriminator(real)
-        verdicts, features = discriminator(fake)
-        discriminator.requires_grad_(True)
-        return deception_loss(verdicts), feature_matching_loss(wanted, features)
-
-    def _update(self, model: Any, optimizer: Any, name: str, number: int) -> dict[str, Tensor]:
-        """The optimiser's step, if enough is accumulated; returns the norm of the gradient."""
-        norms = {}
-        if self.accelerator.sync_gradients:
-            norms[name] = self.accelerator.clip_grad_norm_(model.parameters(), self.config.max_grad_norm)
-            if not norms[name].isfinite():
-                raise NotFiniteError(f"{name} is {norms[name].item()} at step {number}")
-        optimizer.step()
-        optimizer.zero_grad()
-        return norms
 
 
 def prepare(
@@ -207,28 +147,13 @@ def prepare(
     if fresh and not config.from_checkpoint and not config.cells:
         fit_first, clips = (normalise_bands, 64) if model.config.residual else (fit_envelope, 256)
         fit_first(model, next(batches(segments, batch_size=clips))["input_values"])
-    discriminator = None
-    if config.adversarial and config.discriminator_checkpoint:
-        discriminator = SpectralDiscriminators.load(config.discriminator_checkpoint)
-    elif config.adversarial:
-        discriminator = SpectralDiscriminators(config.discriminator_width)
-    learner = Learner(accelerator, model, config, discriminator)
-    if fresh and discriminator is not None and config.discriminator_checkpoint:
-        earlier = find_file(config.discriminator_checkpoint, OPTIMIZER)
-        if earlier is not None:
-            learner.discriminator_optimizer.load_state_dict(torch.load(earlier, weights_only=True))
-    return learner, segments
+    return Learner(accelerator, model, config), segments
 
 
 def learning_rate(peak: float, step: int, warmup: int, progress: float) -> float:
     """Linear warm-up over steps, then a cosine to a hundredth over the share of the budget that is spent."""
     cosine = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
     return peak * min(1.0, (step + 1) / max(warmup, 1)) * cosine
-
-
-def _set_rate(optimizer: Any, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
 
 
 @torch.no_grad()

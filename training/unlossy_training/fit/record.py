@@ -47,7 +47,7 @@ def before(config: FitConfig) -> Record:
 def after(record: Record, config: FitConfig, progress: Progress) -> Record:
     """A record with a run's own line: its stage, steps, minutes, seconds of audio and hardware."""
     run = {
-        "stage": "B" if config.adversarial else "A" if config.part == "all" else config.part,
+        "stage": "A" if config.part == "all" else config.part,
         "steps": progress.step,
         "minutes": round(progress.seconds / 60, 1),
         "audio_seconds": round(progress.position * config.segment_seconds),

@@ -274,7 +274,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 workers=options.workers,
                 variations=options.variations,
             )
-            print(json.dumps({name: count for name, count in counts.items() if name not in ("owners", "reasons")}))
+            for name in ("split", "source", "codec", "mode", "rejected"):
+                print(f"{name}: {', '.join(f'{kind} {count}' for kind, count in counts[name].items()) or 'none'}")
+            print(f"reasons and all counts: {options.output / 'counts.json'}")
         if options.push_to_hub:
             print(push_to_hub(options.output, options.push_to_hub, private=options.private))
     except (ValueError, OSError, BrokenProcessPool, HfHubHTTPError) as error:

@@ -77,20 +77,18 @@ class Links:
         examples (`str`): the folder of the example.
         results (`bool`): whether that has what the model makes of it.
         plots (`tuple[str, ...]`): names of the plots.
-        discriminator (`bool`): whether that is there.
     """
 
     evaluation: str
     examples: str
     results: bool = False
     plots: tuple[str, ...] = ()
-    discriminator: bool = False
 
     @classmethod
     def staged(cls, folder: Path) -> "Links":
         """In a folder made by [`unlossy_training.publish.staging.stage`]."""
         plots = tuple(sorted(path.stem for path in (folder / "plots").glob("*.png")))
-        return cls(saved.FILE, "examples", True, plots, (folder / "discriminator.safetensors").exists())
+        return cls(saved.FILE, "examples", True, plots)
 
     @property
     def spectrograms(self) -> bool:
@@ -162,6 +160,7 @@ def make_card(description: Description, evaluation: dict[str, Any], record: Reco
         full_table=markdown(summary),
         worst=worst_clips(summary),
         lsd=evaluation["lsd"],
+        stages={run["stage"] for run in record["runs"]},
         runs=table(
             ["stage", "steps", "minutes", "hours of audio", "hardware"],
             [

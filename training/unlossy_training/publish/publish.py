@@ -2,7 +2,7 @@
 
     unlossy-train publish me/unlossy-44khz --space space/ --tag v0.1.0   # and the Space me/unlossy-44khz
     unlossy-train publish me/unlossy-44khz-autoencoder --checkpoint unlossy-44khz-autoencoder --dry-run staged/
-    unlossy-train publish me/unlossy-44khz --checkpoint stage-b/ --results results.json --recordings held-out/ \
+    unlossy-train publish me/unlossy-44khz --checkpoint detail/ --results results.json --recordings held-out/ \
         --pairs pairs/                                                   # and me/unlossy-44khz-pairs
     unlossy-train publish me/unlossy-saxophone --checkpoint saxophone/ --base-model me/unlossy-44khz  # a fine-tune
 

@@ -1,7 +1,6 @@
 """The folder of a model's Hub repository, as `unlossy-train publish` uploads it, and the proof that it works.
 
 config.json  model.safetensors  preprocessor_config.json  *_unlossy.py    what transformers loads
-discriminator.safetensors  discriminator_optimizer.pt                     for fine-tuning, where there are any
 training.json  evaluation.json                                            what the card's figures come from
 README.md  LICENSE  plots/  examples/                                     for people
 unlossy-….whl                                                             the package, which the Space is built with
@@ -40,8 +39,6 @@ from ..evaluation import measuring, saved
 from ..evaluation.cases import Case
 from ..evaluation.plots import plot_all, plot_metrics, plot_rates
 from ..fit import record
-from ..fit.discriminators import WEIGHTS
-from ..fit.learning import OPTIMIZER
 
 DEGRADED, ORIGINAL = "canon_64kbps.mp3", "canon.flac"
 LARGEST_DIFFERENCE = 1e-4  # between the samples of both processes; 16 bits have steps of 3e-5
@@ -86,9 +83,8 @@ def stage(checkpoint: Path, folder: Path, evaluation: dict[str, Any], recordings
     extractor = UnlossyFeatureExtractor(sampling_rate=model.config.sampling_rate)
     pipe: Any = pipeline("audio-to-audio", model=model, feature_extractor=extractor)  # type: ignore[call-overload]
     pipe.save_pretrained(folder)
-    for name in (WEIGHTS, OPTIMIZER, record.FILE):
-        if (checkpoint / name).exists():
-            shutil.copyfile(checkpoint / name, folder / name)
+    if (checkpoint / record.FILE).exists():
+        shutil.copyfile(checkpoint / record.FILE, folder / record.FILE)
     saved.write(folder / saved.FILE, evaluation)
     (folder / "LICENSE").write_text(importlib.metadata.distribution("unlossy").read_text("licenses/LICENSE") or "")
     _plot(checkpoint, model, folder / "plots", evaluation, recordings)
