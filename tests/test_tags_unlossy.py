@@ -20,6 +20,7 @@ import soundfile
 from mutagen import aiff, apev2, flac, id3, mp3, mp4, oggopus, oggvorbis, wave
 from odd_files import RATE, encode, make_music
 
+from unlossy import tags_writing_unlossy
 from unlossy.audio_unlossy import AudioReader
 from unlossy.audio_writing_unlossy import AudioWriter
 from unlossy.tags_unlossy import Chapter, Picture, Tags, inspect_picture, read_tags
@@ -282,6 +283,34 @@ def test_what_does_not_fit_is_known_before_the_work(tmp_path: Path) -> None:
     gif = small._replace(mime="image/gif")
     path = tmp_path / "gif.m4a"
     assert write(path, Tags(pictures=(gif,))) == [f"{path}: a picture is left out, since M4A holds no image/gif"]
+
+
+def test_tags_that_cannot_be_written_cost_no_audio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("no luck")
+
+    monkeypatch.setattr(flac.FLAC, "save", fail)
+    path = tmp_path / "out.flac"
+    assert write(path, Tags(FIELDS)) == [f"{path}: its tags are left out, which can't be written: no luck"]
+    assert read(path) == (Tags(), [])
+
+
+def test_a_wav_without_room_for_tags_keeps_the_basic_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tags_writing_unlossy, "_LARGEST_WAV", 10_000)  # in place of 4 GB
+    path = tmp_path / "out.wav"
+    with AudioWriter(path, RATE, 2, tags=Tags(FIELDS)) as writer:
+        writer.write(MUSIC)
+    remark = "all but the basic tags are left out, since a WAV file of 4 GB has no room for them"
+    assert writer.warnings == [f"{path}: {remark}"]
+    assert read(path)[0].fields["artist"] == ["Ann; Bob; the Builder"]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_hundreds_of_chapters(tmp_path: Path, suffix: str) -> None:
+    chapters = tuple(Chapter(number / 1000, (number + 1) / 1000, f"Part {number}") for number in range(500))
+    path = tmp_path / f"out.{suffix}"
+    assert write(path, Tags(chapters=chapters)) == []
+    assert [chapter.title for chapter in read(path)[0].chapters] == [chapter.title for chapter in chapters]
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

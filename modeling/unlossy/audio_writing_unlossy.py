@@ -6,9 +6,10 @@ Arrays are float32 of shape `(channels, samples)` with full scale ±1. Nothing h
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -226,25 +227,44 @@ class AudioWriter:
         is_wide = name == "flac" and channels * rate > _WIDEST_FLAC
         self._format = name
         self._tags, remarks = fit_tags(tags or Tags(), name)
+
+        def start(file: str | BinaryIO) -> Encoder:
+            return Encoder(
+                file,
+                chosen.container,
+                codec,
+                rate,
+                channels,
+                sample_format=sample_format,
+                bit_rate=bit_rate,
+                options={"compression_level": "2"} if is_wide else None,
+                container_options=options,
+                tags=flatten(self._tags) if name == "wav" else None,
+                chapters=self._tags.chapters if name == "m4a" else (),
+            )
+
+        if self._tags:
+            try:
+                self._rehearse(start)
+            except Exception as error:  # whatever it is, it costs the tags, and is known before all the work
+                self._tags = Tags()
+                remarks.append(f"its tags are left out, which can't be written: {error}")
         self.warnings = [f"{self.path}: {remark}" for remark in remarks]
         try:
             with self._explained():
-                self._encoder = Encoder(
-                    str(self._temporary.path),
-                    chosen.container,
-                    codec,
-                    rate,
-                    channels,
-                    sample_format=sample_format,
-                    bit_rate=bit_rate,
-                    options={"compression_level": "2"} if is_wide else None,
-                    container_options=options,
-                    tags=flatten(self._tags) if name == "wav" else None,
-                    chapters=self._tags.chapters if name == "m4a" else (),
-                )
+                self._encoder = start(str(self._temporary.path))
         except BaseException:
             self._temporary.discard()
             raise
+
+    def _rehearse(self, start: Callable[[BinaryIO], Encoder]) -> None:
+        """Write the tags into a short file in memory."""
+        file = io.BytesIO()
+        encoder = start(file)
+        encoder.write(np.zeros((self.channels, self.sampling_rate // 10), np.float32))
+        encoder.close()
+        file.seek(0)
+        write_tags(file, self._format, self._tags)
 
     def write(self, block: np.ndarray) -> None:
         """Write the next block.

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .tags_unlossy import FFMPEG_NAMES, FRONT_COVER, ID3_ROLES, Picture, Tags, id3_names, mp4_names
 
@@ -22,6 +22,7 @@ _ALL_PICTURES = 5 * _LARGEST  # [bytes] in base64, an Opus header of more than 1
 _LARGEST_WAV = 2**32 - 2 * _ALL_PICTURES  # [bytes] what is larger has no room for a chunk of tags
 _MP4_PICTURES = {"image/jpeg": 13, "image/png": 14, "image/bmp": 27}
 _NUMBERS = 999  # of chapters: they have three digits
+_LISTED = 200  # chapters in a table of contents of ID3, which holds 255 with the tables that follow it
 _FREEFORM = "----:com.apple.iTunes:"
 
 
@@ -63,7 +64,7 @@ def flatten(tags: Tags) -> dict[str, str]:
     return {name: "; ".join(texts) for name, texts in values.items() if texts}
 
 
-def write_tags(path: Path, format: str, tags: Tags) -> str | None:
+def write_tags(file: Path | BinaryIO, format: str, tags: Tags) -> str | None:
     """Put tags that fit into a finished file ("wav", "flac", "mp3", "opus" or "m4a"); the chapters of M4A are FFmpeg's.
 
     Returns:
@@ -74,7 +75,7 @@ def write_tags(path: Path, format: str, tags: Tags) -> str | None:
     """
     if not tags:
         return None
-    if format == "wav" and path.stat().st_size > _LARGEST_WAV:
+    if format == "wav" and isinstance(file, Path) and file.stat().st_size > _LARGEST_WAV:
         return "all but the basic tags are left out, since a WAV file of 4 GB has no room for them"
     kind, write = {
         "wav": (wave.WAVE, _write_id3),
@@ -84,11 +85,13 @@ def write_tags(path: Path, format: str, tags: Tags) -> str | None:
         "m4a": (mp4.MP4, _write_mp4),
     }[format]
     try:
-        audio: Any = kind(path)
+        audio: Any = kind(file)
         if audio.tags is None:
             audio.add_tags()
         write(audio, tags)
-        audio.save()
+        if not isinstance(file, Path):
+            file.seek(0)
+        audio.save(file)
     except mutagen.MutagenError as error:
         raise OSError(f"its tags: {error}") from error
     return None
@@ -158,10 +161,15 @@ def _write_id3(audio: Any, tags: Tags) -> None:
         title = id3.TIT2(encoding=3, text=[chapter.title])
         start, end = round(1000 * chapter.start), round(1000 * chapter.end)
         frames.add(id3.CHAP(element_id=f"ch{number}", start_time=start, end_time=end, sub_frames=[title]))
-    if tags.chapters:
-        elements = [f"ch{number}" for number in range(len(tags.chapters))]
-        flags = id3.CTOCFlags.TOP_LEVEL | id3.CTOCFlags.ORDERED
-        frames.add(id3.CTOC(element_id="toc", flags=flags, child_element_ids=elements, sub_frames=[]))
+    names_of_chapters = [f"ch{number}" for number in range(len(tags.chapters))]
+    flags = id3.CTOCFlags.ORDERED
+    parts = [names_of_chapters[start : start + _LISTED] for start in range(0, len(tags.chapters), _LISTED)]
+    for number, part in enumerate(parts[1:], 1):
+        frames.add(id3.CTOC(element_id=f"toc{number}", flags=flags, child_element_ids=part, sub_frames=[]))
+    if parts:
+        children = [*parts[0], *(f"toc{number}" for number in range(1, len(parts)))]
+        flags |= id3.CTOCFlags.TOP_LEVEL
+        frames.add(id3.CTOC(element_id="toc", flags=flags, child_element_ids=children, sub_frames=[]))
 
 
 def _write_mp4(audio: Any, tags: Tags) -> None:
