@@ -397,6 +397,7 @@ def id3v1(title: bytes, artist: bytes = b"") -> bytes:
         ("群青日和", "東京事変", "shift_jis", "CP932"),
         ("Группа крови (Live at Park)", "Kino", "cp1251", "Windows-1251"),
         ("Jóga", "Björk", "latin-1", None),
+        ("Café", "x" * 29 + "é", "latin-1", None),
         ("ÆØÅ", "“Été” à Paris", "cp1252", None),
         ("Für Elise – живая", "музыка", "utf-8", None),
     ],
@@ -422,6 +423,14 @@ def test_code_pages(tmp_path: Path, title: str, artist: str, encoding: str, gues
     tags, remarks = read(path)
     assert (tags.fields["title"], tags.fields["artist"]) == ([title], [artist])
     assert remarks == ([] if guess is None else [f"its tags don't say in which code page they are: taken for {guess}"])
+
+
+def test_a_letter_of_utf_8_that_id3v1_has_cut(tmp_path: Path) -> None:
+    path = tmp_path / "in.mp3"
+    write(path)
+    title = "Группа крови на рукаве"
+    path.write_bytes(path.read_bytes() + id3v1(title.encode(), "Кино".encode()))
+    assert read(path) == (Tags({"title": ["Группа крови на "], "artist": ["Кино"]}), [])
 
 
 def test_an_ape_tag_is_read_beside_others(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ except ImportError:
 
 FRONT_COVER = 3  # of the kinds of pictures that ID3 and FLAC number alike
 _OTHER = 0
+_ID3V1_SIZES = (28, 30)  # [bytes] of its fields
 _MIMES = {"mjpeg": "image/jpeg"}
 _NAMED = 4  # how many fields that are left out a sentence names
 
@@ -275,15 +276,25 @@ def _decode(texts: Iterable[str], encoding: str = "utf-8") -> tuple[list[str], s
         except UnicodeEncodeError:
             raw[text] = text.encode(encoding, "surrogateescape")
     for code_page in (*_candidates(b" ".join(raw.values())), "latin-1"):
-        # The last letter may be cut, since fields of ID3v1 have 30 bytes.
-        decoder = functools.partial(codecs.getincrementaldecoder(code_page)("strict").decode, final=False)
         try:
-            decoded = {text: decoder(data) for text, data in raw.items()}
+            decoded = {text: _decode_bytes(data, code_page) for text, data in raw.items()}
         except (UnicodeDecodeError, LookupError):
             continue
         is_guess = code_page not in ("utf-8", "cp1252", "latin-1")
         return [decoded.get(text, text) for text in texts], code_page if is_guess else None
     raise AssertionError("Latin-1 decodes everything")
+
+
+def _decode_bytes(data: bytes, code_page: str) -> str:
+    try:
+        return data.decode(code_page)
+    except UnicodeDecodeError:
+        if len(data) not in _ID3V1_SIZES:
+            raise
+        text = codecs.getincrementaldecoder(code_page)().decode(data)  # the last letter may be cut
+        if text.isascii():
+            raise
+        return text
 
 
 def _candidates(raw: bytes) -> list[str]:
@@ -473,7 +484,7 @@ def _at_start(file: Path | BinaryIO) -> Path | BinaryIO:
 
 
 def _read_attached(file: Path | BinaryIO, found: _Found) -> None:
-    with open_input(_at_start(file)) as container:
+    with contextlib.suppress(av.FFmpegError), open_input(_at_start(file)) as container:
         attached = av.stream.Disposition.attached_pic
         pictures = [stream for stream in container.streams.video if stream.disposition & attached]
         if not pictures:
