@@ -40,6 +40,7 @@ def encode(
     rate: int = RATE,
     kind: str = "fltp",
     tags: dict[str, str] | None = None,
+    chapters: list[Any] | None = None,
     **options: str,
 ) -> bytes:
     """A file; `options` are the container's."""
@@ -47,6 +48,7 @@ def encode(
     layout = ("mono", "stereo")[len(audio) - 1]
     with av.open(buffer, "w", format=container, options=options) as output:
         output.metadata.update(tags or {})
+        output.set_chapters(chapters or [])
         stream: Any = output.add_stream(codec, rate=rate, layout=layout)
         stream.bit_rate, stream.codec_context.format = 128_000, kind
         packed = np.ascontiguousarray(audio.T).reshape(1, -1)

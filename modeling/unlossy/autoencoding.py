@@ -31,6 +31,7 @@ from .hub.streaming_unlossy import (
     model_blocks,
     open_source,
 )
+from .hub.tags_unlossy import Tags
 
 SHIPPED_AUTOENCODER = str(Path(__file__).parent / "checkpoints" / "unlossy-44khz-autoencoder")
 
@@ -96,7 +97,8 @@ def encode(
                 parts.append(values)
             if progress and total:
                 progress(min(received / total, 1.0))
-        tags, warnings = dict(source.tags or {}), tuple(source.warnings)
+        fields = source.tags.fields if source.tags else {}
+        warnings = tuple(source.warnings)
     name = str(config._name_or_path)
     return Embedding(
         values=np.concatenate(parts, axis=1),
@@ -107,7 +109,7 @@ def encode(
         # Of a folder its name only: where it lies is nobody's business.
         model=Path(name).resolve().name if os.path.isdir(name) else name,
         fingerprint=weights_fingerprint(model),
-        tags=tags,
+        tags=fields,
         warnings=warnings,
     )
 
@@ -172,7 +174,12 @@ def decode(
         if output is not None:
             sink = stack.enter_context(
                 AudioWriter(
-                    output, rate, embedding.channels, bit_depth=bit_depth, tags=embedding.tags, overwrite=overwrite
+                    output,
+                    rate,
+                    embedding.channels,
+                    bit_depth=bit_depth,
+                    tags=Tags(embedding.tags),
+                    overwrite=overwrite,
                 )
             )
         guard = PeakGuard(rate) if output is not None and bit_depth != "32f" else None
@@ -192,7 +199,7 @@ def decode(
                 progress(min(start + size, frames) / frames)
     if isinstance(sink, Collector):
         return Restored(sink.result(None), rate, written)
-    return Restored(None, sink.sampling_rate, sink.num_frames, sink.path)
+    return Restored(None, sink.sampling_rate, sink.num_frames, sink.path, tuple(sink.warnings))
 
 
 def _check_autoencoder(model: UnlossyModel) -> None:

@@ -51,7 +51,7 @@ class Embedding:
         num_frames (`int`): its length [samples].
         model (`str`): name of the model that made it, for people.
         fingerprint (`str`): of that model's weights, see [`weights_fingerprint`].
-        tags (`dict[str, str]`): of the audio file.
+        tags (`dict[str, list[str]]`): the fields of the audio file's [`Tags`]; pictures and chapters are not kept.
         warnings (`tuple[str, ...]`): a sentence on each thing that is odd in the audio file; not saved.
     """
 
@@ -62,7 +62,7 @@ class Embedding:
     num_frames: int
     model: str
     fingerprint: str
-    tags: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, list[str]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -156,7 +156,10 @@ def from_bytes(data: bytes) -> Embedding:
     try:
         shape = tuple(int(size) for size in json.loads(metadata["shape"]))
         sampling_rate, channels, num_frames = (int(metadata[name]) for name in _NUMBERS)
-        tags = {str(name): str(text) for name, text in json.loads(metadata["tags"]).items()}
+        tags = {
+            name: [texts] if isinstance(texts, str) else [str(text) for text in texts]  # once, there was one text each
+            for name, texts in json.loads(metadata["tags"]).items()
+        }
         steps = tensors["envelope_steps"]
         if steps.ndim != 2:
             raise ValueError(f"steps of shape {steps.shape}")

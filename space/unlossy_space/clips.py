@@ -104,7 +104,7 @@ def write_clip(path: Path, audio: np.ndarray) -> str:
 
 
 def convert(source: Path, target: Path) -> None:
-    """Write a file in another format, with its tags and cover.
+    """Write a file in another format, with its tags, pictures and chapters.
 
     Raises:
         AudioError: the format can't hold so many channels.
@@ -114,9 +114,7 @@ def convert(source: Path, target: Path) -> None:
 
     with (
         AudioReader(source) as reader,
-        AudioWriter(
-            target, reader.sampling_rate, reader.channels, tags=reader.tags, cover=reader.cover, overwrite=True
-        ) as writer,
+        AudioWriter(target, reader.sampling_rate, reader.channels, tags=reader.tags, overwrite=True) as writer,
     ):
         for block in reader.blocks(reader.sampling_rate):
             writer.write(block)

@@ -10,6 +10,7 @@ import soundfile
 from unlossy.codecs import degrade
 from unlossy.hub.audio_unlossy import AudioReader
 from unlossy.hub.audio_writing_unlossy import AudioWriter
+from unlossy.hub.tags_unlossy import Tags
 from unlossy_space import clips
 
 RATE = 44_100
@@ -87,11 +88,11 @@ def test_a_copy_is_read_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("format", ["wav", "mp3"])
 def test_conversion_keeps_length_and_tags(tmp_path: Path, format: str) -> None:
     source = tmp_path / "song.flac"
-    with AudioWriter(source, RATE, 2, tags={"title": "Canon"}) as writer:
+    with AudioWriter(source, RATE, 2, tags=Tags({"title": ["Canon"]})) as writer:
         writer.write(np.random.default_rng(0).uniform(-0.5, 0.5, (2, RATE // 2)).astype(np.float32))
     target = tmp_path / f"song.{format}"
     clips.convert(source, target)
     clips.convert(source, target)  # another time, when the user goes back and forth
     with AudioReader(target) as reader:
-        assert reader.tags["title"] == "Canon"
+        assert reader.tags.fields["title"] == ["Canon"]
         assert sum(block.shape[1] for block in reader.blocks(1000)) == RATE // 2

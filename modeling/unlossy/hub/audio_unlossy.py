@@ -1,16 +1,17 @@
-"""Reading audio files block by block: everything FFmpeg reads (through PyAV), with tags and cover art.
+"""Reading audio files block by block: everything FFmpeg reads (through PyAV), with tags, pictures and chapters.
 
 Arrays are float32 of shape `(channels, samples)` with full scale ±1. Nothing here holds more than a block in memory.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from .container_unlossy import (
 )
 from .decoding_unlossy import Piece, decode_stream, keep_time, to_float
 from .mpeg_unlossy import xing_frames
+from .tags_unlossy import Tags, read_tags
 
 try:
     import av
@@ -35,19 +37,6 @@ except ImportError:
 
 MAX_CHANNELS = 8
 SAMPLING_RATES = (8_000, 192_000)  # [Hz] lowest and highest that is read
-
-# Tags that describe the file they came from and would be wrong in another one.
-_FILE_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "encoded_by", "handler_name", "vendor_id"}
-_FILE_TAGS |= {
-    "creation_time",
-    "language",
-    "duration",
-    "itunsmpb",
-    "itunnorm",
-    "metadata_block_picture",
-    "tlen",
-    "tsse",
-}
 
 # How much [s] of what the file declares may be missing before it counts as truncated; other containers don't declare
 # it.
@@ -63,13 +52,6 @@ class AudioError(ValueError):
 
 class TruncatedError(AudioError):
     """More than a tenth of a file is missing at its end; `partial` takes what is there."""
-
-
-class Cover(NamedTuple):
-    """An attached picture."""
-
-    data: bytes
-    mime: str  # "image/jpeg", "image/png" …
 
 
 class AudioReader:
@@ -94,8 +76,7 @@ class AudioReader:
         num_frames (`int` or `None`): samples a channel as the header has it; an estimate for raw AAC and for MP3
             without a LAME tag.
         bits_per_sample (`int` or `None`): of lossless formats.
-        tags (`dict[str, str]`): lower-case names, such as "title" and "artist".
-        cover (`Cover` or `None`): the attached picture.
+        tags (`Tags`): its tags, pictures and chapters, read when they are first asked for.
         warnings (`list[str]`): sentences on what is odd in the file, complete after its last block.
 
     Raises:
@@ -163,9 +144,12 @@ class AudioReader:
         self._end = itunes_length(self._container, stream, self.sampling_rate)
         declared = self._declared_frames() if self._end is None else self._end
         self.num_frames = declared
-        tags = {**self._container.metadata, **stream.metadata}
-        self.tags = {name.lower(): text for name, text in tags.items() if name.lower() not in _FILE_TAGS}
-        self.cover = _read_cover(self.path)
+
+    @functools.cached_property
+    def tags(self) -> Tags:
+        tags, remarks = read_tags(self.path, self._container, self._stream)
+        self.warnings += [f"{self.path}: {remark}" for remark in remarks]
+        return tags
 
     def _declared_frames(self) -> int | None:
         stream, container = self._stream, self._container
@@ -317,16 +301,6 @@ def _bits_per_sample(codec: str, sample_format: str) -> int | None:
         return int(match[1])
     if codec in ("flac", "alac", "wavpack", "tta", "ape"):
         return {"u8": 8, "s16": 16, "s32": 24}.get(sample_format.removesuffix("p"))
-    return None
-
-
-def _read_cover(path: Path) -> Cover | None:
-    with open_input(path) as container:
-        for stream in container.streams.video:
-            if stream.disposition & av.stream.Disposition.attached_pic:
-                mime = {"mjpeg": "image/jpeg"}.get(stream.codec_context.name, f"image/{stream.codec_context.name}")
-                data = bytes(next(iter(container.demux(stream))))
-                return Cover(data, mime) if data else None
     return None
 
 

@@ -1,17 +1,15 @@
-"""Writing audio files block by block, as PCM, FLAC, MP3, Opus or AAC, with tags and cover art, complete or not at all.
+"""Writing audio files block by block, as PCM, FLAC, MP3, Opus or AAC, with tags and pictures, complete or not at all.
 
 Arrays are float32 of shape `(channels, samples)` with full scale ±1. Nothing here holds more than a block in memory.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import io
 import os
 import secrets
-import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +17,9 @@ from typing import Any, BinaryIO, NamedTuple, Self
 
 import numpy as np
 
-from .audio_unlossy import AudioError, Cover, Resampler
+from .audio_unlossy import AudioError, Resampler
+from .tags_unlossy import Chapter, Tags
+from .tags_writing_unlossy import fit_tags, flatten, write_tags
 
 try:
     import av
@@ -41,7 +41,7 @@ class Encoder:
         bit_rate (`int`, *optional*): in bit/s.
         options (`dict[str, str]`, *optional*): the codec's.
         container_options (`dict[str, str]`, *optional*): the container's.
-        tags (`dict[str, str]`, *optional*), cover (`Cover`, *optional*): what to attach.
+        tags (`dict[str, str]`, *optional*), chapters (sequence of `Chapter`, defaults to none): as FFmpeg writes them.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Encoder:
         options: dict[str, str] | None = None,
         container_options: dict[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
-        cover: Cover | None = None,
+        chapters: Sequence[Chapter] = (),
     ) -> None:
         # PyAV cannot fill frames of eight planes; it turns packed ones into what the codec takes.
         self.sampling_rate, self._frame_format = sampling_rate, sample_format.removesuffix("p")
@@ -70,23 +70,19 @@ class Encoder:
         if bit_rate is not None:
             stream.bit_rate = bit_rate
         self._stream = stream
-        if cover is not None:
-            self._attach(cover)
-
-    def _attach(self, cover: Cover) -> None:
-        picture = _inspect_picture(cover)
-        if picture is None:
-            return  # a damaged picture costs itself, not the music
-        codec, width, height = picture
-        if self._container.format.name in ("ogg", "opus"):
-            self._container.metadata["METADATA_BLOCK_PICTURE"] = _picture_block(cover, width, height)
-            return
-        stream = self._container.add_mux_stream(codec, width=width, height=height)
-        stream.disposition = av.stream.Disposition.attached_pic
-        packet = av.Packet(cover.data)
-        packet.stream, packet.pts, packet.dts, packet.time_base = stream, 0, 0, Fraction(1, 90_000)
-        self._container.start_encoding()
-        self._container.mux(packet)
+        unit = Fraction(1, 1000)
+        self._container.set_chapters(
+            [
+                {
+                    "id": number,
+                    "start": round(chapter.start / unit),
+                    "end": round(chapter.end / unit),
+                    "time_base": unit,
+                    "metadata": {"title": chapter.title},
+                }
+                for number, chapter in enumerate(chapters)
+            ]
+        )
 
     def write(self, block: np.ndarray) -> None:
         """Encode the next block of shape `(channels, samples)`."""
@@ -124,25 +120,6 @@ def _from_float(block: np.ndarray, sample_format: str) -> np.ndarray:
     scale = 2 ** (bits - 1)
     rounded = np.clip(np.rint(packed * np.float32(scale)), -scale, scale - 1)
     return rounded.astype(np.int16) if bits == 16 else rounded.astype(np.int32) << 8
-
-
-def _inspect_picture(cover: Cover) -> tuple[str, int, int] | None:
-    """Codec, width and height; `None` if it is damaged."""
-    try:
-        with av.open(io.BytesIO(cover.data), "r") as image:
-            context = image.streams.video[0].codec_context
-            return (context.name, context.width, context.height) if context.width else None
-    except (av.FFmpegError, IndexError):
-        return None
-
-
-def _picture_block(cover: Cover, width: int, height: int) -> str:
-    """FLAC's picture block in base64: how Ogg keeps covers (https://wiki.xiph.org/VorbisComment#METADATA_BLOCK_PICTURE)."""
-    mime = cover.mime.encode()
-    front_cover, depth, palette = 3, 24, 0
-    head = struct.pack(">II", front_cover, len(mime)) + mime + struct.pack(">I", 0)  # no description
-    size = struct.pack(">IIIII", width, height, depth, palette, len(cover.data))
-    return base64.b64encode(head + size + cover.data).decode()
 
 
 class _Format(NamedTuple):
@@ -190,9 +167,12 @@ class AudioWriter:
             The suffix of `path` by default.
         bit_depth (`str`, defaults to `"24"`): "16", "24" or, for WAV only, "32f" (float). Integers are rounded and
             clipped to full scale, without dither. No meaning for MP3, Opus and M4A.
-        tags (`Mapping[str, str]`, *optional*): names as in `AudioReader.tags`. M4A keeps the usual ones only.
-        cover (`Cover`, *optional*): a JPEG or PNG picture; WAV has no place for one.
+        tags (`Tags`, *optional*): tags, pictures and chapters, as `AudioReader.tags` has them.
         overwrite (`bool`, defaults to `False`): whether an existing file may be replaced.
+
+    Attributes:
+        warnings (`list[str]`): sentences on what of the tags the format can't hold; known before the first block, but
+            for a WAV file that grows beyond 4 GB.
 
     Raises:
         AudioError: the file exists or cannot be written, or the format does not take this.
@@ -206,8 +186,7 @@ class AudioWriter:
         *,
         format: str | None = None,
         bit_depth: str = "24",
-        tags: Mapping[str, str] | None = None,
-        cover: Cover | None = None,
+        tags: Tags | None = None,
         overwrite: bool = False,
     ) -> None:
         if av is None:
@@ -246,26 +225,46 @@ class AudioWriter:
         # FFmpeg cannot read frames of 300 kB and more, which its own encoder makes of many channels at a high rate:
         # with less compression there are fewer samples in them.
         is_wide = name == "flac" and channels * rate > _WIDEST_FLAC
-        if cover is not None and (name == "wav" or cover.mime not in ("image/jpeg", "image/png")):
-            cover = None
+        self._format = name
+        self._tags, remarks = fit_tags(tags or Tags(), name)
+
+        def start(file: str | BinaryIO) -> Encoder:
+            return Encoder(
+                file,
+                chosen.container,
+                codec,
+                rate,
+                channels,
+                sample_format=sample_format,
+                bit_rate=bit_rate,
+                options={"compression_level": "2"} if is_wide else None,
+                container_options=options,
+                tags=flatten(self._tags) if name == "wav" else None,
+                chapters=self._tags.chapters if name == "m4a" else (),
+            )
+
+        if self._tags:
+            try:
+                self._rehearse(start)
+            except Exception as error:  # whatever it is, it costs the tags, and is known before all the work
+                self._tags = Tags()
+                remarks.append(f"its tags are left out, which can't be written: {error}")
+        self.warnings = [f"{self.path}: {remark}" for remark in remarks]
         try:
             with self._explained():
-                self._encoder = Encoder(
-                    str(self._temporary.path),
-                    chosen.container,
-                    codec,
-                    rate,
-                    channels,
-                    sample_format=sample_format,
-                    bit_rate=bit_rate,
-                    options={"compression_level": "2"} if is_wide else None,
-                    container_options=options,
-                    tags=tags,
-                    cover=cover,
-                )
+                self._encoder = start(str(self._temporary.path))
         except BaseException:
             self._temporary.discard()
             raise
+
+    def _rehearse(self, start: Callable[[BinaryIO], Encoder]) -> None:
+        """Write the tags into a short file in memory."""
+        file = io.BytesIO()
+        encoder = start(file)
+        encoder.write(np.zeros((self.channels, self.sampling_rate // 10), np.float32))
+        encoder.close()
+        file.seek(0)
+        write_tags(file, self._format, self._tags)
 
     def write(self, block: np.ndarray) -> None:
         """Write the next block.
@@ -296,7 +295,10 @@ class AudioWriter:
             raise AudioError(f"cannot write {self.path}: there are no samples")
         with self._explained():
             self._encoder.close()
+            remark = write_tags(self._temporary.path, self._format, self._tags)
             self._temporary.keep()
+        if remark is not None:
+            self.warnings.append(f"{self.path}: {remark}")
 
     def __enter__(self) -> Self:
         return self

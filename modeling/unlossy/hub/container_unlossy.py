@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import BinaryIO
 
 try:
     import av
@@ -15,9 +16,11 @@ TOLERATED = 0.1  # share of the length that may be other than declared
 _LARGEST_OGG_PAGE = 65_307  # [bytes]
 
 
-def open_input(path: Path) -> av.container.InputContainer:
+def open_input(file: Path | BinaryIO) -> av.container.InputContainer:
+    """Open a file with FFmpeg. Bytes of its tags that are not UTF-8 come as surrogates."""
+    source = os.path.abspath(file) if isinstance(file, Path) else file
     # Playlists are files too: nothing but local files may be opened through them.
-    return av.open(os.path.abspath(path), "r", metadata_errors="replace", options={"protocol_whitelist": "file"})
+    return av.open(source, "r", metadata_errors="surrogateescape", options={"protocol_whitelist": "file"})
 
 
 def codec_tag(path: Path) -> str:

@@ -127,8 +127,8 @@ def restore(
         sampling_rate (`int`): rate of an array [Hz]; a file knows its own.
         detail (`float`, defaults to 1.0): share of regenerated treble and texture, from 0 (most faithful) to 1 (most
             complete).
-        output (path, *optional*): file to write, block by block, with the input's tags and cover. It is complete or
-            not there at all. Without it the restored array is returned.
+        output (path, *optional*): file to write, block by block, with the input's tags, pictures and chapters. It is
+            complete or not there at all. Without it the restored array is returned.
         output_sampling_rate (`int`, *optional*): rate of the result [Hz]. By default the input's, or 44.1 kHz if that
             is more.
         format, bit_depth, overwrite: of the written file, see [`AudioWriter`].
@@ -169,7 +169,6 @@ def restore(
                     format=format,
                     bit_depth=bit_depth,
                     tags=source.tags,
-                    cover=source.cover,
                     overwrite=overwrite,
                 )
             )
@@ -193,7 +192,7 @@ def restore(
     warnings = tuple(source.warnings)
     if isinstance(sink, Collector):
         return Restored(sink.result(audio), final_rate, num_frames, warnings=warnings)
-    return Restored(None, sink.sampling_rate, sink.num_frames, sink.path, warnings)
+    return Restored(None, sink.sampling_rate, sink.num_frames, sink.path, (*warnings, *sink.warnings))
 
 
 class _Correction:

@@ -166,7 +166,7 @@ def digital_silence(block: np.ndarray, shortest: int) -> np.ndarray:
 class ArraySource:
     """An array as a source of blocks, with the attributes of [`AudioReader`]."""
 
-    tags, cover = None, None
+    tags = None
     warnings: tuple[str, ...] = ()
 
     def __init__(self, audio: np.ndarray | Tensor, sampling_rate: int | None):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from unlossy.hub.audio_unlossy import AudioError, AudioReader, Cover, Resampler
+from unlossy.hub.audio_unlossy import AudioError, AudioReader, Resampler
 from unlossy.hub.audio_writing_unlossy import AudioWriter
 
 RATE = 44_100
@@ -134,29 +134,6 @@ def test_rates_that_a_format_does_not_take_are_converted(tmp_path: Path, suffix:
         assert sum(block.shape[1] for block in reader.blocks(1_000)) == -(-30_001 * written // rate)
 
 
-@pytest.mark.parametrize("suffix", ["flac", "mp3", "opus", "m4a"])
-def test_tags_and_cover_survive(tmp_path: Path, suffix: str) -> None:
-    tags = {"title": "Für Elise", "artist": "Nobody", "album": "None", "track": "3/12", "genre": "Test"}
-    cover = Cover(make_picture(), "image/png")
-    path = tmp_path / f"out.{suffix}"
-    write(path, make_music(10_000), tags=tags, cover=cover)
-    with AudioReader(path) as reader:
-        assert reader.tags == tags
-        assert reader.cover == cover
-        assert reader.codec == {"m4a": "aac"}.get(suffix, suffix)
-    assert find_offset(make_music(10_000), read(path)) == 0 or suffix == "opus"  # which is at another rate
-
-
-@pytest.mark.parametrize("suffix", ["flac", "mp3", "opus", "m4a"])
-@pytest.mark.parametrize("data", [b"no picture" * 20, make_picture()[:-50]])
-def test_a_damaged_cover_is_left_out(tmp_path: Path, suffix: str, data: bytes) -> None:
-    path = tmp_path / f"out.{suffix}"
-    write(path, make_music(5_000), tags={"title": "Tune"}, cover=Cover(data, "image/png"))
-    with AudioReader(path) as reader:
-        assert reader.tags == {"title": "Tune"}
-        assert reader.cover is None
-
-
 @pytest.mark.parametrize("stem", ["track 1: one", "http:song", "日" * 80, "%d [1] *?"])
 def test_unusual_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stem: str) -> None:
     monkeypatch.chdir(tmp_path)
@@ -177,8 +154,7 @@ def test_properties_of_a_lossy_file(tmp_path: Path) -> None:
     with AudioReader(tmp_path / "out.mp3") as reader:
         assert (reader.codec, reader.bit_rate, reader.num_frames) == ("mp3", 320_000, RATE)
         assert reader.bits_per_sample is None
-        assert reader.tags == {}
-        assert reader.cover is None
+        assert not reader.tags
         list(reader.blocks(1_000))
         with pytest.raises(RuntimeError, match="already"):
             next(reader.blocks(1_000))
