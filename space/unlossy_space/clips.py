@@ -22,7 +22,10 @@ def inspect_upload(path: Path) -> "FileInformation":
     Raises:
         ValueError: too large or too long, not audio, or damaged; the message has the file's name without its folder.
     """
-    from unlossy.hub.audio_unlossy import AudioError, AudioReader
+    # The package first, which waits for the thread that loads the model: a module of it, asked for while that thread
+    # imports the package, is a deadlock, after which there is no model.
+    from unlossy import AudioError
+    from unlossy.hub.audio_unlossy import AudioReader
     from unlossy.inspection import inspect_file
 
     if not path.exists():

@@ -59,9 +59,9 @@ def build(sessions: Sessions, example: Path) -> None:
     """Lay out the tab, and connect it."""
 
     def offer(codec: str, bitrate: int) -> Any:
-        from unlossy.codecs import BITRATE_RANGES
+        from unlossy import codecs  # not from `unlossy.codecs`: see `clips.inspect_upload`
 
-        lowest, highest = BITRATE_RANGES[codec][2]
+        lowest, highest = codecs.BITRATE_RANGES[codec][2]
         return gr.Dropdown([rate for rate in BITRATES if lowest <= rate <= highest], value=max(bitrate, lowest))
 
     def run(

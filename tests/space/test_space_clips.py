@@ -1,5 +1,7 @@
 """What is uploaded: its limits, its description, and the copies that are listened to."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +25,37 @@ def test_description_names_codec_bitrate_and_cutoff(tmp_path: Path) -> None:
     text = clips.describe(clips.inspect_upload(tmp_path / "song.mp3"))
     assert "MP3 · 64 kbps · 44.1 kHz · stereo · 0:02 min · cutoff at 1" in text
     assert "would be regenerated" in text
+
+
+UPLOADED_WHILE_THE_MODEL_IS_LOADED = """
+import sys, threading, time
+from pathlib import Path
+from unlossy_space import clips
+
+failures = []
+
+def load():
+    try:
+        import unlossy
+    except BaseException as error:
+        failures.append(error)
+
+loading = threading.Thread(target=load)
+loading.start()
+while "unlossy" not in sys.modules:
+    time.sleep(0.001)
+print(clips.inspect_upload(Path(sys.argv[1])).codec)
+loading.join()
+assert not failures, failures
+"""
+
+
+@pytest.mark.slow
+def test_an_upload_while_the_model_is_loaded_disturbs_neither(write_chord: Callable[..., Path]) -> None:
+    command = [sys.executable, "-c", UPLOADED_WHILE_THE_MODEL_IS_LOADED, str(write_chord())]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("pcm")
 
 
 def test_silence_is_described(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_versions_and_figures(space: Any, tmp_path: Path) -> None:
     assert lengths == {soundfile.info(EXAMPLE).frames}
     rows = {name: row for name, *row in figures["data"]}
     assert list(rows) == ["Input", "Restored"]
-    for visqol, si_sdr, distance in rows.values():  # in the order that README says
+    for visqol, si_sdr, distance in rows.values():  # in the order that docs/python.md says
         assert 1 < visqol < 4.73
         assert 5 < si_sdr < 30
         assert 0 < distance < 40

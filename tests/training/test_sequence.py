@@ -1,4 +1,4 @@
-"""From an empty folder to a measured checkpoint: the README's commands, one after another, as small as they can be."""
+"""From an empty folder to a measured checkpoint: the commands of docs/training.md, as small as they can be."""
 
 import json
 import subprocess

@@ -62,7 +62,7 @@ RENDERED = "pieces that `unlossy-train corpus` has made up and rendered: not sin
 
 
 def base_config(base: str) -> FitConfig:
-    """How to train on top of a checkpoint: what training/RESULTS.md found to keep what was learned.
+    """How to train on top of a checkpoint: what docs/decisions/013-weight-averaging.md found to keep what was learned.
 
     In the minutes that a CPU is given, only the detail hears enough to change for the better. It learns recordings as
     they are: equalisers make a predictor fit for others.
