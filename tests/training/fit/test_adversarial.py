@@ -11,7 +11,7 @@ from unlossy_training.fit.discriminators import SpectralDiscriminators
 
 
 def test_the_gradient_reaches_the_detail_alone(make_lively: Callable[..., UnlossyModel]) -> None:
-    model = make_lively(detail_threshold=0.0, kept_threshold=0.0)  # every deficit is made up for
+    model = make_lively(hole_caution=0.0, preserved_caution=0.0)  # every deficit is made up for
     clean = torch.randn(2, 2, 8192) / 10
     outputs = model(clean + torch.randn_like(clean) / 50, labels=clean, detail=1.0)
     fake = detail_alone(outputs)
@@ -20,7 +20,7 @@ def test_the_gradient_reaches_the_detail_alone(make_lively: Callable[..., Unloss
     _, wanted = discriminators(clean)
     verdicts, features = discriminators(fake)
     (deception_loss(verdicts) + feature_matching_loss(wanted, features)).backward()
-    for head in (model.spectrum_head, model.neighbour_head):
+    for head in (model.mask_head.spectrum, model.tone_head):
         for parameter in head.parameters():
             assert parameter.grad is None or not parameter.grad.any()
     assert any(parameter.grad is not None and parameter.grad.any() for parameter in model.detail_head.parameters())
