@@ -17,34 +17,50 @@ import soundfile
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-    from unlossy import UnlossyModel
+    from unlossy import UnlossyAutoencoder, UnlossyModel
 
 SAMPLING_RATE = 44_100  # [Hz]
 TINY: dict[str, Any] = {"hidden_sizes": (8, 8), "depths": (1, 1), "embedding_size": 32, "detail_size": 16}
-# The same for an autoencoder.
-TINY_CODER: dict[str, Any] = TINY | {
-    "residual": False,
-    "skip_connections": False,
+TINY_AUTOENCODER: dict[str, Any] = {
     "hidden_sizes": (24, 16),
+    "depths": (1, 1),
+    "embedding_size": 32,
     "envelope_size": 8,
 }
 
 
 @pytest.fixture(scope="session")
 def make_lively() -> "Callable[..., UnlossyModel]":
-    """Function that makes a tiny model whose heads are not zero, so that it changes what goes through it."""
+    """Function that makes a tiny restorer whose heads are not zero, so that it changes what goes through it."""
     import torch
 
     from unlossy import UnlossyConfig, UnlossyModel
 
     def make(**fields: Any) -> "UnlossyModel":
         torch.manual_seed(0)
-        base = TINY if fields.get("residual", True) else TINY_CODER
-        model = UnlossyModel(UnlossyConfig(**base | fields))
+        model = UnlossyModel(UnlossyConfig(**TINY | fields))
         for name, parameter in model.named_parameters():
             if "_head" in name or "narrow" in name:
                 torch.nn.init.normal_(parameter, std=0.1)
-            elif name.startswith(("coder.bottleneck.1", "coder.output.1")):  # beside a linear transform
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_autoencoder() -> "Callable[..., UnlossyAutoencoder]":
+    """Function that makes a tiny autoencoder whose convolutions are not zero."""
+    import torch
+
+    from unlossy import UnlossyAutoencoder, UnlossyAutoencoderConfig
+
+    def make(**fields: Any) -> "UnlossyAutoencoder":
+        torch.manual_seed(0)
+        model = UnlossyAutoencoder(UnlossyAutoencoderConfig(**TINY_AUTOENCODER | fields))
+        for name, parameter in model.named_parameters():
+            if "narrow" in name:
+                torch.nn.init.normal_(parameter, std=0.1)
+            elif "bottleneck.1" in name or "output.1" in name:  # beside a linear transform
                 torch.nn.init.normal_(parameter, std=0.02)
         return model.eval()
 

@@ -1,13 +1,13 @@
 """Unlossy restores music and speech that was saved as MP3, AAC, Vorbis or Opus at a low bitrate.
 
-Importing it registers the model with transformers, so that `AutoModel`, `AutoFeatureExtractor` and
-`pipeline("audio-to-audio", …)` know it.
+Importing it registers the models with transformers: the restorer with `AutoModel` and `pipeline("audio-to-audio", …)`,
+the autoencoder with `AutoModel` and `AutoModelForAudioTokenization`.
 """
 
 from importlib.metadata import requires, version
 
 try:
-    from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+    from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForAudioTokenization
     from transformers.pipelines import PIPELINE_REGISTRY
 except OSError as error:
     if "torchaudio" not in str(error):
@@ -24,27 +24,33 @@ from .autoencoding import SHIPPED_AUTOENCODER, decode, encode, load_autoencoder
 from .embedding import Embedding, EmbeddingError, load_embedding, save_embedding
 from .hub.audio_unlossy import AudioError, TruncatedError
 from .hub.configuration_unlossy import UnlossyConfig
+from .hub.configuration_unlossy_autoencoder import UnlossyAutoencoderConfig
 from .hub.feature_extraction_unlossy import UnlossyFeatureExtractor
-from .hub.modeling_unlossy import (
-    UnlossyDecoderOutput,
-    UnlossyEncoderOutput,
-    UnlossyModel,
-    UnlossyOutput,
-    UnlossyPreTrainedModel,
+from .hub.modeling_unlossy import UnlossyEncoderOutput, UnlossyModel, UnlossyOutput, UnlossyPreTrainedModel
+from .hub.modeling_unlossy_autoencoder import (
+    UnlossyAutoencoder,
+    UnlossyAutoencoderDecoderOutput,
+    UnlossyAutoencoderEncoderOutput,
+    UnlossyAutoencoderOutput,
+    UnlossyAutoencoderPreTrainedModel,
 )
 from .hub.pipeline_unlossy import UnlossyPipeline
 from .hub.restoration_unlossy import SHIPPED_MODEL, ModelNotFoundError, Restored, load_model, restore
 
 __version__ = version("unlossy")
 
-AutoConfig.register("unlossy", UnlossyConfig)
-AutoModel.register(UnlossyConfig, UnlossyModel)
-AutoFeatureExtractor.register(UnlossyConfig, UnlossyFeatureExtractor)
+for config, model in ((UnlossyConfig, UnlossyModel), (UnlossyAutoencoderConfig, UnlossyAutoencoder)):
+    AutoConfig.register(config.model_type, config)
+    AutoModel.register(config, model)
+    AutoFeatureExtractor.register(config, UnlossyFeatureExtractor)
+AutoModelForAudioTokenization.register(UnlossyAutoencoderConfig, UnlossyAutoencoder)
 PIPELINE_REGISTRY.register_pipeline("audio-to-audio", UnlossyPipeline, pt_model=AutoModel, type="audio")
 
 # A saved model carries its own code, so that it loads where this package is not installed (trust_remote_code=True).
 UnlossyConfig.register_for_auto_class()
+UnlossyAutoencoderConfig.register_for_auto_class()
 UnlossyModel.register_for_auto_class("AutoModel")
+UnlossyAutoencoder.register_for_auto_class("AutoModelForAudioTokenization")
 UnlossyFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
 
 __all__ = [
@@ -56,8 +62,13 @@ __all__ = [
     "ModelNotFoundError",
     "Restored",
     "TruncatedError",
+    "UnlossyAutoencoder",
+    "UnlossyAutoencoderConfig",
+    "UnlossyAutoencoderDecoderOutput",
+    "UnlossyAutoencoderEncoderOutput",
+    "UnlossyAutoencoderOutput",
+    "UnlossyAutoencoderPreTrainedModel",
     "UnlossyConfig",
-    "UnlossyDecoderOutput",
     "UnlossyEncoderOutput",
     "UnlossyFeatureExtractor",
     "UnlossyModel",

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .embedding import Embedding, EmbeddingError, weights_fingerprint
+from .embedding import Embedding, EmbeddingError, fingerprint_of
 from .hub.audio_unlossy import Resampler
 from .hub.audio_writing_unlossy import AudioWriter
-from .hub.modeling_unlossy import UnlossyModel
-from .hub.restoration_unlossy import Restored, load_model
+from .hub.modeling_unlossy_autoencoder import UnlossyAutoencoder
+from .hub.restoration_unlossy import Restored, check_kind, load_checkpoint
 from .hub.spectral_unlossy import num_frames
 from .hub.streaming_unlossy import (
     CHANNEL_GROUPS,
@@ -36,24 +36,22 @@ from .hub.tags_unlossy import Tags
 SHIPPED_AUTOENCODER = str(Path(__file__).parent / "checkpoints" / "unlossy-44khz-autoencoder")
 
 
-def load_autoencoder(model: str | os.PathLike[str] | None = None, device: str = "auto") -> UnlossyModel:
+def load_autoencoder(model: str | os.PathLike[str] | None = None, device: str = "auto") -> UnlossyAutoencoder:
     """
     Args:
         model: Hub id or folder; `None` for the checkpoint in the package.
         device: see [`unlossy.load_model`].
 
     Raises:
-        ModelNotFoundError: no such model, or not an Unlossy model.
-        ValueError: a restorer, or no such device.
+        ModelNotFoundError: no such model, or not an autoencoder.
+        ValueError: no such device.
     """
-    loaded = load_model(SHIPPED_AUTOENCODER if model is None else model, device)
-    _check_autoencoder(loaded)
-    return loaded
+    return load_checkpoint(SHIPPED_AUTOENCODER if model is None else model, device, UnlossyAutoencoder)
 
 
 def encode(
     audio: str | os.PathLike[str] | np.ndarray | Tensor,
-    model: UnlossyModel,
+    model: UnlossyAutoencoder,
     *,
     sampling_rate: int | None = None,
     block_seconds: float = 10.0,
@@ -63,13 +61,13 @@ def encode(
 
     Args:
         audio, sampling_rate, block_seconds, progress: see [`unlossy.restore`].
-        model (`UnlossyModel`): an autoencoder, from [`load_autoencoder`].
+        model (`UnlossyAutoencoder`): from [`load_autoencoder`].
 
     Raises:
-        ValueError: a restorer, or an array that can't be used.
+        ValueError: no autoencoder, or an array that can't be used.
         AudioError: the file can't be read.
     """
-    _check_autoencoder(model)
+    check_kind(model, "unlossy_autoencoder")
     config = model.config
     with ExitStack() as stack:
         source = stack.enter_context(open_source(audio, sampling_rate))
@@ -79,7 +77,7 @@ def encode(
         @torch.inference_mode()
         def embed(block: np.ndarray, _: int) -> np.ndarray:
             parts = [torch.from_numpy(block[group])[None].to(model.device) for group in groups]
-            values = np.concatenate([model.encode(part)["embeddings"].float().cpu().numpy() for part in parts])
+            values = np.concatenate([model.encode(part).embeddings.float().cpu().numpy() for part in parts])
             if not np.isfinite(values).all():
                 raise ValueError(
                     f"the samples reach {np.abs(block).max():g} times full scale, too much for the network"
@@ -99,16 +97,16 @@ def encode(
                 progress(min(received / total, 1.0))
         fields = source.tags.fields if source.tags else {}
         warnings = tuple(source.warnings)
-    name = str(config._name_or_path)
+    name = str(config.name_or_path)
     return Embedding(
         values=np.concatenate(parts, axis=1),
-        envelope_steps=model.coder.steps().float().numpy().reshape(-1, config.envelope_size),
+        envelope_steps=model.envelope_coder.steps().float().numpy().reshape(-1, config.envelope_size),
         sampling_rate=rate,
         channels=channels,
         num_frames=received,
         # Of a folder its name only: where it lies is nobody's business.
         model=Path(name).resolve().name if os.path.isdir(name) else name,
-        fingerprint=weights_fingerprint(model),
+        fingerprint=fingerprint_of(model),
         tags=fields,
         warnings=warnings,
     )
@@ -116,7 +114,7 @@ def encode(
 
 def decode(
     embedding: Embedding,
-    model: UnlossyModel,
+    model: UnlossyAutoencoder,
     *,
     detail: float = 1.0,
     output: str | os.PathLike[str] | None = None,
@@ -129,22 +127,22 @@ def decode(
 
     Args:
         embedding (`Embedding`): from [`encode`] or [`unlossy.load_embedding`].
-        model (`UnlossyModel`): the one that made it.
+        model (`UnlossyAutoencoder`): the one that made it.
         detail, output, bit_depth, overwrite, block_seconds, progress: see [`unlossy.restore`].
 
     Raises:
         EmbeddingError: made by another model, or of another length than it says.
-        ValueError: a restorer, or `detail` out of range.
+        ValueError: no autoencoder, or `detail` out of range.
         AudioError: the file can't be written.
     """
     if not 0 <= detail <= 1:
         raise ValueError(f"detail must be from 0 to 1, got {detail}")
-    _check_autoencoder(model)
-    fingerprint = weights_fingerprint(model)
+    check_kind(model, "unlossy_autoencoder")
+    fingerprint = fingerprint_of(model)
     if embedding.fingerprint != fingerprint:
         raise EmbeddingError(
-            f"this embedding was made by the model {embedding.model} with weights {embedding.fingerprint[:12]}, not by "
-            f"{model.config._name_or_path} ({fingerprint[:12]}): name that one with --model"
+            f"this embedding was made by the model {embedding.model} ({embedding.fingerprint[:12]}), not by "
+            f"{model.config.name_or_path} ({fingerprint[:12]}): name that one with --model"
         )
     config, rate, hop_length = model.config, embedding.sampling_rate, model.config.hop_length
     total = math.ceil(embedding.num_frames * config.sampling_rate / rate)  # as Resampler rounds
@@ -163,7 +161,7 @@ def decode(
         audio = np.zeros((embedding.channels, samples), np.float32)
         for group, values in zip(groups, torch.from_numpy(block).to(model.device), strict=True):
             decoded = model.decode(values[None], num_samples=samples, channels=len(group), detail=detail, offset=offset)
-            audio[group] = decoded["audio_values"][0].cpu().numpy()
+            audio[group] = decoded.audio_values[0].cpu().numpy()
         return audio
 
     reach, size = (samples // hop_length for samples in model_blocks(config, block_seconds))
@@ -200,11 +198,3 @@ def decode(
     if isinstance(sink, Collector):
         return Restored(sink.result(None), rate, written)
     return Restored(None, sink.sampling_rate, sink.num_frames, sink.path, tuple(sink.warnings))
-
-
-def _check_autoencoder(model: UnlossyModel) -> None:
-    if model.config.residual or model.config.skip_connections:
-        raise ValueError(
-            f"{model.config._name_or_path or 'the model'} is a restorer, whose embedding only corrects its input: name "
-            "an autoencoder with --model (one with residual and skip_connections false in its config.json)"
-        )

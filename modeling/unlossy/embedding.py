@@ -21,6 +21,7 @@ from safetensors.numpy import load, save
 
 from .hub.audio_writing_unlossy import TemporaryFile
 from .hub.modeling_unlossy import UnlossyModel
+from .hub.modeling_unlossy_autoencoder import UnlossyAutoencoder
 from .hub.streaming_unlossy import CHANNEL_GROUPS
 
 FORMAT = "unlossy-embedding-2"
@@ -50,7 +51,7 @@ class Embedding:
         channels (`int`): of the audio, 1 to 8.
         num_frames (`int`): its length [samples].
         model (`str`): name of the model that made it, for people.
-        fingerprint (`str`): of that model's weights, see [`weights_fingerprint`].
+        fingerprint (`str`): of that model, see [`fingerprint_of`].
         tags (`dict[str, list[str]]`): the fields of the audio file's [`Tags`]; pictures and chapters are not kept.
         warnings (`tuple[str, ...]`): a sentence on each thing that is odd in the audio file; not saved.
     """
@@ -71,9 +72,9 @@ class Embedding:
         return self.num_frames / self.sampling_rate
 
 
-def weights_fingerprint(model: UnlossyModel) -> str:
-    """Hash of a model's weights and of what its embedding's values stand for, wherever it was loaded from."""
-    digest = hashlib.sha256(f"{model.config.envelope_size} {model.config.embedding_size}".encode())
+def fingerprint_of(model: UnlossyModel | UnlossyAutoencoder) -> str:
+    """Hash of a model's configuration and weights, wherever it was loaded from: all that its output depends on."""
+    digest = hashlib.sha256(json.dumps(model.config.own_fields(), sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.float().cpu().numpy().tobytes())

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from .autoencoding import encode
-from .embedding import SUFFIX, Embedding, EmbeddingError, load_embedding, weights_fingerprint
-from .hub.configuration_unlossy import UnlossyConfig
-from .hub.modeling_unlossy import UnlossyModel
+from .embedding import SUFFIX, Embedding, EmbeddingError, fingerprint_of, load_embedding
+from .hub.configuration_unlossy_autoencoder import UnlossyAutoencoderConfig
+from .hub.modeling_unlossy_autoencoder import UnlossyAutoencoder
 
 POOLED = 8  # frames that are averaged into one, 93 ms: what encoders shift is less
 LEAST_OVERLAP = 0.5  # of the shorter piece
@@ -70,7 +70,7 @@ def best_match(query: np.ndarray, other: np.ndarray) -> tuple[float, int]:
     return float(min(cosines[best], 1.0)), int(shifts[best])
 
 
-def embedding_of(path: str | os.PathLike[str], model: UnlossyModel) -> Embedding:
+def embedding_of(path: str | os.PathLike[str], model: UnlossyAutoencoder) -> Embedding:
     """The embedding of an audio file, or what an embedding's file holds.
 
     Raises:
@@ -80,16 +80,18 @@ def embedding_of(path: str | os.PathLike[str], model: UnlossyModel) -> Embedding
     if not os.fspath(path).endswith(SUFFIX):
         return encode(path, model)
     embedding = load_embedding(path)
-    if embedding.fingerprint != weights_fingerprint(model):
+    if embedding.fingerprint != fingerprint_of(model):
         raise EmbeddingError(f"{path} was made by another model ({embedding.model}): encode the audio again")
     return embedding
 
 
-def rank(query: Embedding, others: Sequence[tuple[Path, Embedding]], config: UnlossyConfig) -> list[Neighbour]:
+def rank(
+    query: Embedding, others: Sequence[tuple[Path, Embedding]], config: UnlossyAutoencoderConfig
+) -> list[Neighbour]:
     """All others, the most similar first.
 
     Args:
-        config (`UnlossyConfig`): of the model that made the embeddings.
+        config (`UnlossyAutoencoderConfig`): of the model that made the embeddings.
     """
     first, *rest = [
         summary(embedding, config.envelope_size) for embedding in (query, *(embedding for _, embedding in others))

@@ -17,7 +17,7 @@ from unlossy_cli.quiet import silence_transformers
 from unlossy_space.sessions import Sessions, is_stopped
 
 if TYPE_CHECKING:
-    from unlossy import UnlossyModel
+    from unlossy import UnlossyAutoencoder, UnlossyModel
 
 try:
     import spaces  # there on Hugging Face Spaces only
@@ -31,7 +31,7 @@ _GPU_START, _GPU_SPEED = 10, 30  # [s] to start; and how many times faster than 
 QUEUE: dict[str, Any] = {"concurrency_id": "work", "concurrency_limit": 2}
 
 _model: "Future[UnlossyModel] | None" = None
-_autoencoder: "Future[UnlossyModel] | None" = None
+_autoencoder: "Future[UnlossyAutoencoder] | None" = None
 
 
 class StoppedError(Exception):
@@ -81,7 +81,7 @@ def load(name: str | None = None, revision: str | None = None) -> None:
             return load_model(name)
         return load_model(snapshot_download(name, revision=revision, allow_patterns=_WEIGHTS))
 
-    def load_autoencoder() -> "UnlossyModel":
+    def load_autoencoder() -> "UnlossyAutoencoder":
         from unlossy import load_autoencoder
 
         return load_autoencoder(device="cpu")  # where it is fast, and where there is no queue for a GPU
@@ -92,7 +92,7 @@ def load(name: str | None = None, revision: str | None = None) -> None:
     executor.shutdown(wait=is_zero_gpu())
 
 
-def autoencoder() -> "UnlossyModel":
+def autoencoder() -> "UnlossyAutoencoder":
     """The package's autoencoder, once it is loaded."""
     if _autoencoder is None:
         raise RuntimeError("call load() first")

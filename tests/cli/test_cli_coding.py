@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from unlossy import UnlossyModel, autoencoding, load_embedding
+from unlossy import UnlossyAutoencoder, autoencoding, load_embedding
 from unlossy_cli import main
 
 WriteChord = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def autoencoder(make_lively: Callable[..., UnlossyModel], tmp_path_factory: pytest.TempPathFactory) -> str:
+def autoencoder(make_autoencoder: Callable[..., UnlossyAutoencoder], tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("models") / "lively-autoencoder"
-    make_lively(residual=False).save_pretrained(folder)
+    make_autoencoder().save_pretrained(folder)
     return str(folder)
 
 
@@ -95,10 +95,10 @@ def test_mistakes_are_named_in_one_sentence(
 
 
 def test_another_models_embedding_is_refused(
-    write_chord: WriteChord, autoencoder: str, make_lively: Callable[..., UnlossyModel], tmp_path: Path,
+    write_chord: WriteChord, autoencoder: str, make_autoencoder: Callable[..., UnlossyAutoencoder], tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    make_lively(residual=False, embedding_size=16).save_pretrained(tmp_path / "other")
+    make_autoencoder(embedding_size=16).save_pretrained(tmp_path / "other")
     assert main(["encode", str(write_chord()), "--model", autoencoder]) == 0
     capsys.readouterr()
     file = str(tmp_path / "song.embedding.safetensors")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from unlossy import UnlossyModel, encode
+from unlossy import UnlossyAutoencoder, encode
 from unlossy.codecs import degrade
 from unlossy.embedding import EmbeddingError, save_embedding
 from unlossy.similarity import best_match, embedding_of, rank
@@ -28,11 +28,11 @@ def write_piece(path: Path, seed: int, seconds: float = 6.0) -> Path:
 
 
 @pytest.fixture(scope="module")
-def autoencoder(make_lively: Callable[..., UnlossyModel]) -> UnlossyModel:
-    return make_lively(residual=False)
+def autoencoder(make_autoencoder: Callable[..., UnlossyAutoencoder]) -> UnlossyAutoencoder:
+    return make_autoencoder()
 
 
-def test_the_same_piece_in_other_codecs_ranks_first(autoencoder: UnlossyModel, tmp_path: Path) -> None:
+def test_the_same_piece_in_other_codecs_ranks_first(autoencoder: UnlossyAutoencoder, tmp_path: Path) -> None:
     pieces = [write_piece(tmp_path / f"{seed}.flac", seed) for seed in range(4)]
     degrade(pieces[0], tmp_path / "same.mp3", "mp3", 48)
     degrade(pieces[0], tmp_path / "same.opus", "opus", 48)
@@ -62,12 +62,12 @@ def test_best_match_is_the_cosine_of_the_overlap() -> None:
 
 
 def test_a_stored_embedding_must_be_of_the_same_model(
-    autoencoder: UnlossyModel, make_lively: Callable[..., UnlossyModel], tmp_path: Path
+    autoencoder: UnlossyAutoencoder, make_autoencoder: Callable[..., UnlossyAutoencoder], tmp_path: Path
 ) -> None:
     embedding = encode(write_piece(tmp_path / "a.flac", 0, seconds=1.0), autoencoder)
     path = tmp_path / "a.embedding.safetensors"
     save_embedding(embedding, path, bits=32)
     np.testing.assert_array_equal(embedding_of(path, autoencoder).values, embedding.values)
-    other = make_lively(residual=False, embedding_size=16)
+    other = make_autoencoder(embedding_size=16)
     with pytest.raises(EmbeddingError, match="made by another model"):
         embedding_of(path, other)

@@ -33,6 +33,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers.utils.logging import disable_progress_bar
 
 from unlossy import SHIPPED_MODEL, load_model
+from unlossy.embedding import fingerprint_of
 from unlossy.metrics import LSD_FLOOR_DB, LSD_HOP_LENGTH, LSD_N_FFT
 
 from .benchmarks.fit import measure_stage
@@ -44,7 +45,6 @@ from .corpus.recordings import write_whole
 from .evaluation import comparing
 from .evaluation.cases import find_pairs
 from .evaluation.comparing import Comparison
-from .evaluation.measuring import fingerprint
 from .evaluation.saved import FINETUNE
 from .evaluation.summary import summarise
 from .fit.config import FitConfig
@@ -209,7 +209,7 @@ def _report(
     sentence = comparing.verdict(sets["own"], sets.get("general"))
     results = {
         "base_model": base if base != SHIPPED_MODEL else None,
-        "fingerprint": fingerprint(load_model(str(output), device="cpu")),
+        "fingerprint": fingerprint_of(load_model(output, device="cpu")),
         "verdict": sentence,
         "general_note": note,
         "sets": written,

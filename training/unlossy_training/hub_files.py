@@ -1,13 +1,27 @@
-"""Files of a checkpoint or dataset, wherever it lies."""
+"""Checkpoints and files of a checkpoint or dataset, wherever they lie."""
 
 from pathlib import Path
+from typing import cast
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 
-from unlossy import SHIPPED_AUTOENCODER, SHIPPED_MODEL
+from unlossy import SHIPPED_AUTOENCODER, SHIPPED_MODEL, UnlossyAutoencoder, UnlossyModel
+from unlossy.hub.restoration_unlossy import load_checkpoint
 
 SHIPPED = {Path(folder).name: Path(folder) for folder in (SHIPPED_MODEL, SHIPPED_AUTOENCODER)}
+
+
+Network = UnlossyModel | UnlossyAutoencoder
+
+
+def load_network(name: str | Path) -> Network:
+    """The restorer or autoencoder of a folder or Hub id, on the CPU.
+
+    Raises:
+        ModelNotFoundError: neither is there.
+    """
+    return cast(Network, load_checkpoint(name, "cpu", UnlossyModel, UnlossyAutoencoder))
 
 
 def find_checkpoint(name: str) -> Path:

@@ -1,38 +1,36 @@
-"""What training asks of the restorer. Terms of what stays faithful to the input, in decibels:
+"""What training asks of the networks. Terms of the restorer's faithful part, in decibels:
 
 * `waveform`: change of the error's energy against the degraded input's, over the whole signal. Its mean over clips is
   what the SI-SDR delta measures, so that loud and quiet, good and bad clips count alike.
 * `zones`: the same in zones of about an octave, so that the bass alone does not decide.
 
-And of the detail, which has the envelope to go by where the codec kept no phase:
+Terms of its detail and of the autoencoder's envelope, which have levels to go by where there is no phase:
 
-* `envelope`: error of the predicted energy deficit in each cell [dB].
-* `dissimilarity`: how differently the envelope moves, over time and from band to band, 0 … 1. The level of what is
-  missing is often a guess, its rhythm seldom, and it is what the ear follows. Bands count by the rating that hangs on
-  them.
+* `envelope`: error of the predicted deficit or of the level of each cell [dB].
+* `dissimilarity`: how differently the envelope moves, over time and from band to band, 0 … 1. Its temporal pattern is
+  more predictable and more audible than its level. Bands are weighted by ViSQOL's sensitivity.
 
 Letters: B batch, C channels, N samples, T frames, F bins (all but the top one).
 """
 
-import math
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+from .cells_unlossy import DECIBEL, CellGrid, masked_energy
 from .similarity_unlossy import STEP, auditory_levels, band_weights, similarity
-from .spectral_unlossy import inaudible_energy, power
+from .spectral_unlossy import power
 
-DECIBEL = 10 / math.log(10)
 WEIGHTS = {"waveform": 1.0, "zones": 0.5, "envelope": 0.5, "dissimilarity": 10.0}
 # Errors this far below the clean signal count as none: what is already good must stay, and a pair without any
 # degradation must not divide by zero.
 WAVEFORM_FLOOR = 10**-4.0
 ZONE_FLOOR = 10**-2.5
-# A smaller deficit is none [nepers of energy]: 2.2 dB. Where the codec kept a cell to within some decibels, its error
-# is small too, and noise would be more than the error. This keeps the detail out of what the codec kept.
-TOLERATED_DEFICIT = 0.5
-SIDE_WEIGHT = 0.5  # of the side's dissimilarity; the mid is what a mono downmix lets hear
+# A smaller deficit counts as none [dB]. Where the codec preserved a cell to within some decibels, its error is small
+# too, and noise would be more than the error: this keeps the detail out of preserved cells.
+TOLERATED_DEFICIT = 0.5 * DECIBEL
+SIDE_WEIGHT = 0.5  # of the side's dissimilarity; a mono downmix has the mid alone
 
 
 def faithful_terms(
@@ -70,36 +68,32 @@ def faithful_terms(
 
 def detail_terms(
     *,
-    present: Tensor,
+    reference: Tensor,
     deficit: Tensor,
     filled: Tensor,
-    wanted: Tensor,
-    cell_widths: tuple[int, ...],
-    n_fft: int,
-    sampling_rate: int,
+    clean: Tensor,
+    grid: CellGrid,
     frame_mask: Tensor | None = None,
     known: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """
     Args:
-        present (`Tensor` of shape `(B, T, cells, 2)`): mean power a bin that deficits are counted from.
-        deficit (`Tensor` of shape `(B, T, cells, 2)`): predicted [nepers of energy]; below 0 counts as 0.
-        filled (`Tensor` of shape `(B, T, cells, 2)`): mean power a bin with detail.
-        wanted (`Tensor` of shape `(B, T, cells, 2)`): mean power a bin of the clean signal.
-        cell_widths (`tuple[int, ...]`): [bins].
-        n_fft (`int`): [samples].
-        sampling_rate (`int`): [Hz].
+        reference (`Tensor` of shape `(B, T, cells, 2)`): energy that deficits are counted from.
+        deficit (`Tensor` of shape `(B, T, cells, 2)`): predicted [dB]; below 0 counts as 0.
+        filled (`Tensor` of shape `(B, T, cells, 2)`): energy with detail.
+        clean (`Tensor` of shape `(B, T, cells, 2)`): energy of the clean signal.
+        grid (`CellGrid`): the cells.
         frame_mask (`Tensor` of shape `(B, T, 1, 1)`, *optional*): 1 on audio, 0 on padding.
-        known (bool `Tensor` of shape `(B, 1, cells, 1)`, *optional*): where `wanted` is to be believed. Elsewhere
+        known (bool `Tensor` of shape `(B, 1, cells, 1)`, *optional*): where `clean` is to be believed. Elsewhere
             any prediction is right.
 
     Returns:
         `envelope` [dB] and `dissimilarity` (0 … 1), each of shape `()`.
     """
-    valid = torch.ones_like(present[:, :, :1, :1]) if frame_mask is None else frame_mask.float()
+    valid = torch.ones_like(reference[:, :, :1, :1]) if frame_mask is None else frame_mask.float()
     if known is not None:
-        filled, wanted = filled.where(known, filled.detach()), wanted.where(known, filled.detach())
-    true_deficit = torch.log((wanted + 1e-6) / (present + 1e-6))
+        filled, clean = filled.where(known, filled.detach()), clean.where(known, filled.detach())
+    true_deficit = DECIBEL * torch.log((clean + 1e-6) / (reference + 1e-6))
     true_deficit = true_deficit.where(true_deficit > TOLERATED_DEFICIT, 0)
     # Where nothing is missing every prediction below zero is right.
     error = (deficit - true_deficit).where((true_deficit > 0) | (deficit > 0), 0)
@@ -107,58 +101,50 @@ def detail_terms(
         error = error.where(known, 0)
     return {
         # Of the absolute error, whose minimum is the median: any other quantile is a bias.
-        "envelope": _audible_mean(error.abs(), valid, cell_widths, sampling_rate / n_fft),
-        "dissimilarity": _dissimilarity(wanted, filled, valid, cell_widths, n_fft, sampling_rate),
+        "envelope": _audible_mean(error.abs(), valid, grid),
+        "dissimilarity": _dissimilarity(clean, filled, valid, grid, SIDE_WEIGHT),
     }
 
 
 def coding_terms(
-    *,
-    energy: Tensor,
-    wanted: Tensor,
-    cell_widths: tuple[int, ...],
-    n_fft: int,
-    sampling_rate: int,
-    frame_mask: Tensor | None = None,
+    *, energy: Tensor, clean: Tensor, grid: CellGrid, side_weight: float, frame_mask: Tensor | None = None
 ) -> dict[str, Tensor]:
     """What training asks of an autoencoder. (Its waveform follows from the envelope without any weights of its own.)
 
     Args:
-        energy, wanted (`Tensor` of shape `(B, T, cells, 2)`): mean power a bin, decoded and of the clean signal.
-        cell_widths, n_fft, sampling_rate, frame_mask: see [`detail_terms`].
+        energy, clean (`Tensor` of shape `(B, T, cells, 2)`): energy of cells, decoded and of the clean signal.
+        grid, frame_mask: see [`detail_terms`].
+        side_weight (`float`): of the side's dissimilarity.
 
     Returns:
         `envelope` [dB] and `dissimilarity` (0 … 1), each of shape `()`.
     """
     valid = torch.ones_like(energy[:, :, :1, :1]) if frame_mask is None else frame_mask.float()
-    floor = inaudible_energy(wanted) + 1e-6
-    distance = torch.log((energy + floor) / (wanted + floor)).abs()
+    floor = masked_energy(clean) + 1e-6
+    distance = DECIBEL * torch.log((energy + floor) / (clean + floor)).abs()
     return {
-        "envelope": _audible_mean(distance, valid, cell_widths, sampling_rate / n_fft),
-        "dissimilarity": _dissimilarity(wanted, energy, valid, cell_widths, n_fft, sampling_rate),
+        "envelope": _audible_mean(distance, valid, grid),
+        "dissimilarity": _dissimilarity(clean, energy, valid, grid, side_weight),
     }
 
 
-def _audible_mean(distance: Tensor, valid: Tensor, cell_widths: tuple[int, ...], hertz_per_bin: float) -> Tensor:
-    """Mean of `(B, T, cells, 2)` [nepers of energy], cells weighted by what they are to the ear, of shape `()` [dB]."""
-    audible = audible_width(cell_widths, hertz_per_bin)[:, None].to(distance)
+def _audible_mean(distance: Tensor, valid: Tensor, grid: CellGrid) -> Tensor:
+    """Mean of `(B, T, cells, 2)`, cells weighted by the ERBs that they cover, of shape `()`."""
+    audible = grid.erb_widths()[:, None].to(distance)
     means = (distance * audible * valid).sum(dim=(1, 2)) / (audible.sum() * valid.sum(dim=(1, 2)))
-    return means.mean() * DECIBEL
+    return means.mean()
 
 
-def _dissimilarity(
-    wanted: Tensor, given: Tensor, valid: Tensor, cell_widths: tuple[int, ...], n_fft: int, sampling_rate: int
-) -> Tensor:
+def _dissimilarity(clean: Tensor, given: Tensor, valid: Tensor, grid: CellGrid, side_weight: float) -> Tensor:
     with torch.autocast(given.device.type, enabled=False):  # differences of squares need all their bits
-        levels = [auditory_levels(cells * valid, cell_widths, n_fft, sampling_rate) for cells in (wanted, given)]
-        similar = similarity(*levels)
-    kept = valid[:, ::STEP, :, 0].transpose(1, 2)  # (B, 1, frames)
+        similar = similarity(*(auditory_levels(cells * valid, grid) for cells in (clean, given)))
+    compared = valid[:, ::STEP, :, 0].transpose(1, 2)  # (B, 1, frames)
     # The last frame is compared together with the one after, which is there or not as padding has it.
-    kept = kept * torch.nn.functional.pad(kept[:, :, 1:], (0, 1))
+    compared = compared * torch.nn.functional.pad(compared[:, :, 1:], (0, 1))
     weights = band_weights().to(similar)[:, None]
-    different = ((1 - similar) * weights).sum(dim=2) * kept  # (B, mid and side, frames)
-    of_each = different.sum(dim=2) / kept.sum(dim=2).clamp(min=1)
-    return (of_each * torch.tensor([1.0, SIDE_WEIGHT], device=given.device)).mean()
+    different = ((1 - similar) * weights).sum(dim=2) * compared  # (B, mid and side, frames)
+    of_each = different.sum(dim=2) / compared.sum(dim=2).clamp(min=1)
+    return (of_each * torch.tensor([1.0, side_weight], device=given.device)).mean()
 
 
 def weighted_sum(terms: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -173,18 +159,6 @@ def _zones(bin_power: Tensor) -> Tensor:
     edges = [0, *(bins >> shift for shift in range(7, -1, -1))]
     spectrum = bin_power.sum(dim=1)
     return torch.stack([spectrum[:, start:stop].sum(dim=1) for start, stop in pairwise(edges)], dim=1)
-
-
-def audible_width(cell_widths: tuple[int, ...], hertz_per_bin: float) -> Tensor:
-    """Width of each cell on the ERB-rate scale (Glasberg and Moore, 1990): float64 of shape `(cells,)`."""
-    edges = torch.cumsum(torch.tensor((0, *cell_widths), dtype=torch.float64), dim=0) * hertz_per_bin
-    return torch.diff(21.4 * torch.log10(1 + 0.00437 * edges))
-
-
-def level_weights(cell_widths: tuple[int, ...], hertz_per_bin: float) -> Tensor:
-    """By what to scale the levels of mid and side `(cells · 2)`, so that their squares count as the loss weights them:
-    the side less, and wide cells of the treble as much as the ear makes of them. float64."""
-    return torch.outer(audible_width(cell_widths, hertz_per_bin), torch.tensor([1.0, SIDE_WEIGHT])).sqrt().flatten()
 
 
 __all__ = ["coding_terms", "detail_terms", "faithful_terms", "weighted_sum"]

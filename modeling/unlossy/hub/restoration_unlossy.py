@@ -15,13 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from .audio_unlossy import Resampler
 from .audio_writing_unlossy import AudioWriter
@@ -43,6 +44,11 @@ AT_ONCE = 2
 SHORTEST_SILENCE = 0.02  # [s] of zeros, which are there only where nothing was recorded
 
 SHIPPED_MODEL = str(Path(__file__).parents[1] / "checkpoints" / "unlossy-44khz")
+
+
+KINDS = {"unlossy": "a restorer", "unlossy_autoencoder": "an autoencoder"}  # of models, by their type
+
+Model = TypeVar("Model", bound=PreTrainedModel)
 
 
 class ModelNotFoundError(ValueError):
@@ -69,14 +75,16 @@ class Restored:
     warnings: tuple[str, ...] = ()
 
 
-def load_model(model: str | os.PathLike[str] | None = None, device: str = "auto") -> UnlossyModel:
-    """
+def load_checkpoint(name: str | os.PathLike[str], device: str, *kinds: type[Model]) -> Model:
+    """A checkpoint of one of several classes.
+
     Args:
-        model: Hub id or folder; `None` for the checkpoint in the package, which needs no network.
-        device (`str`, defaults to `"auto"`): `"cpu"`, `"cuda"`, `"mps"`, or the best that there is.
+        name: Hub id or folder.
+        device (`str`): `"cpu"`, `"cuda"`, `"mps"`, or `"auto"` for the best that there is.
+        kinds: classes that it may be of.
 
     Raises:
-        ModelNotFoundError: no such model, or not an Unlossy model.
+        ModelNotFoundError: no such model, or of none of these classes.
         ValueError: no such device.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
@@ -84,22 +92,56 @@ def load_model(model: str | os.PathLike[str] | None = None, device: str = "auto"
         device = next(name for name, there in available.items() if there)
     elif not available.get(device, False):
         raise ValueError(f"device {device!r} is not available here; use --device auto or cpu")
-    name = SHIPPED_MODEL if model is None else os.fspath(model)
+    name = os.fspath(name)
     try:
-        loaded = UnlossyModel.from_pretrained(name)
+        found = PreTrainedConfig.get_config_dict(name)[0].get("model_type")
+        for kind in kinds:
+            if type_of(kind) == found:
+                return kind.from_pretrained(name).eval().to(device)
     except (RuntimeError, SafetensorError) as error:
         raise ModelNotFoundError(f"{name}: its weights are damaged, or those of another model; get it again") from error
     except (OSError, ValueError, StrictDataclassError) as error:
-        if model is None:
+        if Path(name).parent == Path(SHIPPED_MODEL).parent:
             raise ModelNotFoundError(f"{name}: the model of the package is not there; install unlossy again") from error
         raise ModelNotFoundError(
             f"{name}: no Unlossy model found, neither a folder with config.json and model.safetensors nor a Hub "
             "repository that can be reached"
         ) from error
-    return loaded.eval().to(device)
+    wanted = " or ".join(KINDS[type_of(kind)] for kind in kinds)
+    raise ModelNotFoundError(f"{name} is {KINDS.get(str(found), 'no Unlossy model')}: name {wanted} with --model")
+
+
+def type_of(kind: type[PreTrainedModel]) -> str:
+    """The `model_type` of a class of models."""
+    assert kind.config_class is not None
+    return kind.config_class.model_type
+
+
+def load_model(model: str | os.PathLike[str] | None = None, device: str = "auto") -> UnlossyModel:
+    """
+    Args:
+        model: Hub id or folder; `None` for the checkpoint in the package, which needs no network.
+        device (`str`, defaults to `"auto"`): `"cpu"`, `"cuda"`, `"mps"`, or the best that there is.
+
+    Raises:
+        ModelNotFoundError: no such model, or not a restorer.
+        ValueError: no such device.
+    """
+    return load_checkpoint(SHIPPED_MODEL if model is None else model, device, UnlossyModel)
 
 
 _shipped_model = functools.cache(load_model)
+
+
+def check_kind(model: PreTrainedModel, kind: str) -> None:
+    """
+    Raises:
+        ValueError: a model of another kind of `KINDS`.
+    """
+    if model.config.model_type != kind:
+        name = model.config.name_or_path or "the model"
+        found = KINDS.get(model.config.model_type, "no Unlossy model")
+        raise ValueError(f"{name} is {found}: name {KINDS[kind]} with --model")
 
 
 def restore(
@@ -143,8 +185,8 @@ def restore(
         [`Restored`]: as long as the input, with its channels and its level.
 
     Raises:
-        ValueError: `detail` or `output_sampling_rate` out of range, or an array of another shape or type, empty, or
-            with NaN or infinity.
+        ValueError: `detail` or `output_sampling_rate` out of range, no restorer, or an array of another shape or type,
+            empty, or with NaN or infinity.
         AudioError: the file can't be read or written; `TruncatedError` if `partial` takes what is there.
     """
     if not 0 <= detail <= 1:
@@ -152,6 +194,7 @@ def restore(
     if output_sampling_rate is not None and not 8000 <= output_sampling_rate <= 192000:
         raise ValueError(f"output_sampling_rate must be from 8000 to 192000 Hz, got {output_sampling_rate}")
     model = model if model is not None else _shipped_model()
+    check_kind(model, "unlossy")
     with ExitStack() as stack:
         source = stack.enter_context(open_source(audio, sampling_rate, strict=strict, partial=partial))
         rate, channels, total = source.sampling_rate, source.channels, source.num_frames

@@ -1,4 +1,4 @@
-"""How alike two envelopes sound, as a differentiable figure: the similarity that ViSQOL is made of, from cells.
+"""The neurogram similarity that ViSQOL is made of, from cells and differentiable: how alike two envelopes sound.
 
 Letters: B batch, T frames, C channels.
 """
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .cells_unlossy import CellGrid
 from .spectral_unlossy import cached_tensor
 
 BANDS, LOWEST_HZ, HIGHEST_HZ = 32, 50.0, 24_000.0
@@ -25,27 +26,25 @@ RATING_SLOPES = (
     *(0.06, 0.02, 0.02, 0.02, 0.02, 0.02, 0.03, 0.04, 0.03, 0.03, 0.03, 0.03, 0.03, 0.02, 0.02, 0.02),
     *(0.02, 0.02, 0.03, 0.02, 0.02, 0.02, 0.02, 0.09, 0.30, 0.37, 0.45, 0.54, 0.55, 0.43, 0.36, 0.24),
 )  # fmt: skip
-STILLNESS = 2e-3  # variance that both are given in common: stillness is like stillness, and gradients stay finite
+STILLNESS = 2e-3  # variance added to both: steady levels are alike, and gradients stay finite
 
 
-def auditory_levels(energy: Tensor, widths: tuple[int, ...], n_fft: int, sampling_rate: int) -> Tensor:
+def auditory_levels(energy: Tensor, grid: CellGrid) -> Tensor:
     """Levels in gammatone bands, equally spaced on the ERB-rate scale.
 
     Args:
-        energy (`Tensor` of shape `(B, T, cells, C)`): mean power a bin of an unscaled STFT with a Hann window.
-        widths (`tuple[int, ...]`): of the cells, from bin 0 up [bins].
-        n_fft (`int`): [samples].
-        sampling_rate (`int`): [Hz].
+        energy (`Tensor` of shape `(B, T, cells, C)`): of cells.
+        grid (`CellGrid`): the cells.
 
     Returns:
         `Tensor` of shape `(B, C, BANDS, ⌈T / STEP⌉)`: as in ViSQOL, half of the usual decibels of full scale.
     """
-    weights = _gammatone(widths, sampling_rate / n_fft).to(energy.device)
+    weights = _gammatone(grid, energy.device)
     bands = torch.einsum("btnc,kn->bckt", energy, weights)
     batch, channels, _, frames = bands.shape
     smear = torch.tensor(SMEAR, device=energy.device)[None, None]
     bands = F.conv1d(bands.reshape(-1, 1, frames), smear, stride=STEP, padding=len(SMEAR) // 2)
-    return 5 * torch.log10(bands.view(batch, channels, BANDS, -1) * (2 / n_fft**2) + 1e-12)
+    return 5 * torch.log10(bands.view(batch, channels, BANDS, -1) * (2 / grid.n_fft**2) + 1e-12)
 
 
 def similarity(reference: Tensor, levels: Tensor) -> Tensor:
@@ -82,18 +81,18 @@ def band_weights() -> Tensor:
 
 
 @cached_tensor
-def _gammatone(widths: tuple[int, ...], hertz_per_bin: float) -> Tensor:
-    """Power that each band gets from each cell's mean power a bin: `(BANDS, cells)`; filters of fourth order, after
+def _gammatone(grid: CellGrid, device: torch.device) -> Tensor:
+    """Power that each band gets from the energy of each cell: `(BANDS, cells)`; filters of fourth order, after
     Slaney's "An Efficient Implementation of the Patterson-Holdsworth Auditory Filter Bank" (1993)."""
-    width = torch.tensor(widths, dtype=torch.float32)
-    cells = (torch.cumsum(width, dim=0) - width / 2) * hertz_per_bin
+    width = torch.tensor(grid.widths, dtype=torch.float32)
+    cells = (torch.cumsum(width, dim=0) - width / 2) * grid.hertz_per_bin
     quality, narrowest = 9.26449, 24.7
     offset = quality * narrowest
     steps = torch.arange(BANDS, 0, -1) / BANDS
     span = math.log((LOWEST_HZ + offset) / (HIGHEST_HZ + offset))
     centres = torch.exp(steps * span) * (HIGHEST_HZ + offset) - offset
     bandwidths = 1.019 * (centres / quality + narrowest)
-    return (1 + ((cells - centres[:, None]) / bandwidths[:, None]) ** 2) ** -4 * width
+    return ((1 + ((cells - centres[:, None]) / bandwidths[:, None]) ** 2) ** -4 * width).to(device)
 
 
 __all__ = ["auditory_levels", "band_weights", "similarity"]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .audio_unlossy import AudioReader
-from .configuration_unlossy import UnlossyConfig
+from .configuration_unlossy import UnlossySpectrumConfig
 
 # Channels that belong together in FFmpeg's default layouts of 1, 2 … 8 channels; centre, back centre and LFE are alone.
 CHANNEL_GROUPS: dict[int, list[list[int]]] = {
@@ -98,8 +98,9 @@ class Overlapping:
         return np.concatenate(parts, axis=1) if parts else block[:, :0]
 
 
-def model_blocks(config: UnlossyConfig, block_seconds: float) -> tuple[int, int]:
-    """How far a model looks to either side, and how much to hand it at a time, on the grid of its blocks [samples]."""
+def model_blocks(config: UnlossySpectrumConfig, block_seconds: float) -> tuple[int, int]:
+    """How far a model looks to either side, and how much to hand it at a time, both multiples of what its blocks must
+    start at [samples]."""
     alignment = config.block_alignment
     reach = math.ceil(config.receptive_field / alignment) * alignment
     return reach, max(math.ceil(block_seconds * config.sampling_rate / alignment) * alignment, reach)

@@ -1,4 +1,4 @@
-"""What is missing, and how noise and turning up make up for it: how loud, where, when, and where not."""
+"""Deficits, and how noise and make-up gain meet them: how loud, where, when, and where not."""
 
 import math
 from typing import Any
@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from unlossy import UnlossyConfig, UnlossyModel
-from unlossy.hub.layers_unlossy import DetailPredictor
-from unlossy.hub.spectral_unlossy import cell_energy, power, stft, to_mid_side
+from unlossy.hub.detail_unlossy import PREDICTED
+from unlossy.hub.spectral_unlossy import power, stft, to_mid_side
 
 RATE = 44_100
 TINY: dict[str, Any] = {"hidden_sizes": (8, 8), "depths": (1, 1), "embedding_size": 32, "detail_size": 16}
@@ -27,12 +27,11 @@ def snr(wanted: torch.Tensor, given: torch.Tensor) -> float:
 
 def predict_deficit(model: UnlossyModel, decibels: float) -> None:
     """Make an untrained model, whose heads say nothing but their bias, find every cell too quiet by so much."""
-    assert isinstance(model.detail_head, DetailPredictor)
-    torch.nn.init.constant_(model.detail_head.output.bias, decibels / 8 * math.log(10) / 10)
+    torch.nn.init.constant_(model.detail_head.predictor.output.bias, decibels / PREDICTED)
 
 
-def test_detail_has_the_power_that_is_missing():
-    model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=0.0, kept_threshold=0.0))
+def test_detail_has_the_power_of_the_deficit():
+    model = UnlossyModel(UnlossyConfig(**TINY, hole_caution=0.0, preserved_caution=0.0))
     predict_deficit(model, 10)
     audio = 0.01 * torch.randn(1, 2, 80 * 2048, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -45,13 +44,13 @@ def test_detail_has_the_power_that_is_missing():
 
 
 def test_detail_is_steadier_than_noise():
-    model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=0.0, kept_threshold=0.0))
+    model = UnlossyModel(UnlossyConfig(**TINY, hole_caution=0.0, preserved_caution=0.0))
     predict_deficit(model, 20)
     tone = (0.1 * torch.sin(2 * math.pi * 3000 * torch.arange(80 * 2048) / RATE)).expand(1, 2, -1)
     noise = torch.randn(1, 2, 80 * 2048, generator=torch.Generator().manual_seed(0))
 
     def fluctuation(audio: torch.Tensor) -> float:
-        cells = cell_energy(power(stft(audio, 2048, 512)[:, 8:-8, :-1]), model.config.cell_widths)
+        cells = model.grid.energy(power(stft(audio, 2048, 512)[:, 8:-8, :-1]))
         return torch.log(cells[:, :, 30:50]).std(dim=1).mean().item()  # above the tone
 
     with torch.no_grad():
@@ -59,32 +58,31 @@ def test_detail_is_steadier_than_noise():
 
 
 def test_detail_that_is_predicted_in_single_cells_is_no_steady_tone():
-    model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=0.0, kept_threshold=0.0))
-    assert isinstance(model.detail_head, DetailPredictor)
+    model = UnlossyModel(UnlossyConfig(**TINY, hole_caution=0.0, preserved_caution=0.0))
     bias = torch.zeros(model.config.detail_stride, len(model.config.cell_widths), 2)
-    bias[:, 60::5] = 30 / 8 * math.log(10) / 10  # one in five, above 14 kHz
+    bias[:, 60::5] = 30 / PREDICTED  # one in five, above 14 kHz
     with torch.no_grad():
-        model.detail_head.output.bias.copy_(bias.flatten())
+        model.detail_head.predictor.output.bias.copy_(bias.flatten())
         audio = 0.1 * torch.sin(2 * math.pi * 3000 * torch.arange(80 * 2048) / RATE).expand(1, 2, -1)
         added = model(audio).audio_values - audio
-        cells = cell_energy(power(stft(added, 2048, 512)[:, 8:-8, :-1]), model.config.cell_widths).mean(dim=(0, 1, 3))
+        cells = model.grid.energy(power(stft(added, 2048, 512)[:, 8:-8, :-1])).mean(dim=(0, 1, 3))
     assert (10 * torch.log10(cells[60:76])).std() < 4  # unshared, it is 39 dB
 
 
-def test_detail_does_not_begin_before_an_attack():
-    model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=0.0, kept_threshold=0.0))
+def test_detail_does_not_begin_before_an_onset():
+    model = UnlossyModel(UnlossyConfig(**TINY, hole_caution=0.0, preserved_caution=0.0))
     predict_deficit(model, 10)
-    attack = 20 * 2048 + 700
+    onset = 20 * 2048 + 700
     audio = 0.1 * torch.randn(1, 2, 40 * 2048, generator=torch.Generator().manual_seed(0))
-    audio[..., :attack] *= 1e-3
+    audio[..., :onset] *= 1e-3
     with torch.no_grad():
         added = model(audio).audio_values - audio
-    before, after = (added[..., part].square().mean() for part in (slice(attack - 882, attack - 60), slice(attack, -1)))
+    before, after = (added[..., part].square().mean() for part in (slice(onset - 882, onset - 60), slice(onset, -1)))
     assert 10 * torch.log10(before / after).item() < -20
 
 
 def test_digital_silence_between_sounds_stays_silent(make_lively):
-    model = make_lively(detail_threshold=0.0, kept_threshold=0.0)
+    model = make_lively(hole_caution=0.0, preserved_caution=0.0)
     predict_deficit(model, 20)
     audio = music(30_000)
     audio[..., 8000:20_000] = 0
@@ -94,8 +92,8 @@ def test_digital_silence_between_sounds_stays_silent(make_lively):
 
 
 @pytest.mark.parametrize(("decibels", "added"), [(5, False), (15, True)])
-def test_small_deficits_are_not_trusted_where_the_codec_kept_something(decibels, added):
-    model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=0.0, kept_threshold=1.0))
+def test_small_deficits_get_no_noise_in_preserved_cells(decibels, added):
+    model = UnlossyModel(UnlossyConfig(**TINY, hole_caution=0.0, preserved_caution=1.0))
     predict_deficit(model, decibels)
     audio = 0.01 * torch.randn(1, 2, 20_000, generator=torch.Generator().manual_seed(0))
     given, restored = (to_mid_side(x) for x in (audio, model(audio).audio_values))
@@ -104,8 +102,8 @@ def test_small_deficits_are_not_trusted_where_the_codec_kept_something(decibels,
 
 
 @pytest.mark.parametrize(("decibels", "louder"), [(-2, 0), (2, 2), (9, 3)])
-def test_mid_is_turned_up_by_what_noise_is_not_trusted_with(decibels, louder):
-    model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=99.0, kept_threshold=99.0))
+def test_mid_gets_makeup_gain_where_it_gets_no_noise(decibels, louder):
+    model = UnlossyModel(UnlossyConfig(**TINY, hole_caution=99.0, preserved_caution=99.0))
     predict_deficit(model, decibels)
     audio = music(30_000)
     given, restored = (to_mid_side(x) for x in (audio, model(audio).audio_values))
@@ -114,8 +112,8 @@ def test_mid_is_turned_up_by_what_noise_is_not_trusted_with(decibels, louder):
 
 
 @pytest.mark.parametrize(("decibels", "added"), [(5, False), (15, True)])
-def test_small_deficits_are_not_trusted_where_there_is_nothing_either(decibels, added):
-    model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=10.0, kept_threshold=99.0))
+def test_small_deficits_get_no_noise_in_holes(decibels, added):
+    model = UnlossyModel(UnlossyConfig(**TINY, hole_caution=10.0, preserved_caution=99.0))
     predict_deficit(model, decibels)
     time = torch.arange(20_000) / RATE
     audio = 0.1 * torch.sin(2 * math.pi * 3000 * time).expand(1, 2, -1)
@@ -124,24 +122,24 @@ def test_small_deficits_are_not_trusted_where_there_is_nothing_either(decibels, 
     assert (treble > 1e-4) == added
 
 
-def test_nothing_is_turned_up_around_an_attack():
-    model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=99.0, kept_threshold=99.0))
+def test_there_is_no_makeup_gain_around_an_onset():
+    model = UnlossyModel(UnlossyConfig(**TINY, hole_caution=99.0, preserved_caution=99.0))
     predict_deficit(model, 3)
-    attack = 20 * 2048 + 700
+    onset = 20 * 2048 + 700
     audio = 0.01 * torch.randn(1, 2, 40 * 2048, generator=torch.Generator().manual_seed(0))
-    audio[..., attack:] *= 2
+    audio[..., onset:] *= 2
     given, restored = (to_mid_side(x)[0, 0].square() for x in (audio, model(audio).audio_values))
 
     def gain(part: slice) -> float:
         return 10 * torch.log10(restored[part].mean() / given[part].mean()).item()
 
     assert gain(slice(10_000, 30_000)) > 2
-    assert gain(slice(attack - 441, attack)) < 1
+    assert gain(slice(onset - 441, onset)) < 1
 
 
 @pytest.mark.parametrize(("tone", "added"), [(0.0, False), (0.5, True)])
-def test_noise_that_would_be_loud_is_doubted_more(tone, added):
-    model = UnlossyModel(UnlossyConfig(**TINY, detail_threshold=0.0, kept_threshold=5.0))
+def test_loud_noise_meets_more_caution(tone, added):
+    model = UnlossyModel(UnlossyConfig(**TINY, hole_caution=0.0, preserved_caution=5.0))
     predict_deficit(model, 10)
     noise = 0.003 * torch.randn(1, 2, 20_000, generator=torch.Generator().manual_seed(0))
     audio = noise + tone * torch.sin(2 * math.pi * 1000 * torch.arange(20_000) / RATE)
@@ -151,9 +149,9 @@ def test_noise_that_would_be_loud_is_doubted_more(tone, added):
     assert (change[treble].abs().mean() > 0.5 * given[treble].abs().mean()) == added
 
 
-def test_half_of_what_the_correction_takes_is_given_back_to_the_side_and_with_detail_to_the_mid():
+def test_makeup_gain_is_half_of_what_the_correction_removes():
     model = UnlossyModel(UnlossyConfig(**TINY)).eval()
-    for linear in model.noise_head.linears:
+    for linear in model.mask_head.noise.linears:
         torch.nn.init.constant_(linear.bias, 0.5)
     audio = 0.1 * torch.randn(1, 2, 40_000, generator=torch.Generator().manual_seed(0))
 
@@ -167,9 +165,9 @@ def test_half_of_what_the_correction_takes_is_given_back_to_the_side_and_with_de
         assert half.item() == pytest.approx(faithful[0].item() / 2, abs=0.2)
 
 
-def test_detail_keeps_the_stereo_image_from_becoming_narrower():
+def test_detail_keeps_the_stereo_width():
     model = UnlossyModel(UnlossyConfig(**TINY)).eval()
-    for linear in model.noise_head.linears:
+    for linear in model.mask_head.noise.linears:
         with torch.no_grad():
             linear.bias.fill_(0.0)[..., 1::2] = 1.0  # the side drowns in noise, the mid has none
     audio = 0.1 * torch.randn(1, 2, 40_000, generator=torch.Generator().manual_seed(0))

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from unlossy.hub.cells_unlossy import CellGrid
 from unlossy.hub.loss_unlossy import (
-    DECIBEL,
     TOLERATED_DEFICIT,
     WEIGHTS,
     coding_terms,
@@ -15,10 +15,10 @@ from unlossy.hub.loss_unlossy import (
     faithful_terms,
     weighted_sum,
 )
-from unlossy.hub.spectral_unlossy import cell_energy, power, stft, to_mid_side
+from unlossy.hub.spectral_unlossy import power, stft, to_mid_side
 
 CELL_WIDTHS = (4,) * 16 + (16,) * 60  # 1,024 bins
-HERTZ_PER_BIN = 44_100 / 2048
+GRID = CellGrid(CELL_WIDTHS, 2048, 44_100)
 
 
 def noise(seed: int, level: float = 0.1) -> Tensor:
@@ -36,23 +36,21 @@ def loss_of(clean: Tensor, degraded: Tensor, faithful: Tensor) -> tuple[float, d
         faithful_audio=faithful,
         clean_audio=clean,
     )
-    energy = cell_energy(power(spectra[1]), CELL_WIDTHS)
-    wanted = cell_energy(power(spectra[2]), CELL_WIDTHS)
+    energy = GRID.energy(power(spectra[1]))
+    wanted = GRID.energy(power(spectra[2]))
     terms |= terms_of_detail(energy, torch.full_like(energy, -1.0), wanted)
     loss, values = weighted_sum(terms)
     return loss.item(), {name: value.item() for name, value in values.items()}
 
 
-def terms_of_detail(energy: Tensor, deficit: Tensor, wanted: Tensor, known: Tensor | None = None) -> dict[str, Tensor]:
+def terms_of_detail(energy: Tensor, deficit: Tensor, clean: Tensor, known: Tensor | None = None) -> dict[str, Tensor]:
     return detail_terms(
-        present=energy,
+        reference=energy,
         deficit=deficit,
-        filled=energy * torch.exp(deficit.clamp(min=0)),
-        wanted=wanted,
+        filled=energy * 10 ** (deficit.clamp(min=0) / 10),
+        clean=clean,
         known=known,
-        cell_widths=CELL_WIDTHS,
-        n_fft=2048,
-        sampling_rate=44_100,
+        grid=GRID,
     )
 
 
@@ -90,10 +88,10 @@ def test_loss_is_the_weighted_sum() -> None:
 
 
 def envelope_of(missing: float, predicted: float, cell: int = 40) -> float:
-    """The envelope term where one cell is `missing` nepers too low, and `predicted` are expected there."""
+    """The envelope term where one cell is `missing` dB too low, and `predicted` are expected there."""
     wanted = torch.ones(1, 3, len(CELL_WIDTHS), 2)
     present = wanted.clone()
-    present[:, :, cell] = math.exp(-missing)
+    present[:, :, cell] = 10 ** (-missing / 10)
     deficit = torch.full_like(present, -1.0)
     deficit[:, :, cell] = predicted
     return terms_of_detail(present, deficit, wanted)["envelope"].item()
@@ -101,23 +99,23 @@ def envelope_of(missing: float, predicted: float, cell: int = 40) -> float:
 
 def erb_share(cell: int) -> float:
     """Share of a cell in all of the ERB-rate scale."""
-    edges = [sum(CELL_WIDTHS[:number]) * HERTZ_PER_BIN for number in (cell, cell + 1, len(CELL_WIDTHS))]
+    edges = [sum(CELL_WIDTHS[:number]) * GRID.hertz_per_bin for number in (cell, cell + 1, len(CELL_WIDTHS))]
     low, high, top = (math.log10(1 + 0.00437 * hertz) for hertz in edges)
     return (high - low) / top
 
 
 def test_envelope_is_the_error_of_the_deficit() -> None:
     for cell in (3, 40, 75):
-        assert envelope_of(2.0, 2.0, cell) == pytest.approx(0, abs=1e-5)
-        for predicted in (0.5, 3.5, -1.0):
-            expected = abs(predicted - 2.0) * erb_share(cell) * DECIBEL
-            assert envelope_of(2.0, predicted, cell) == pytest.approx(expected, rel=1e-3)
+        assert envelope_of(9.0, 9.0, cell) == pytest.approx(0, abs=1e-5)
+        for predicted in (2.0, 15.0, -4.0):
+            expected = abs(predicted - 9.0) * erb_share(cell)
+            assert envelope_of(9.0, predicted, cell) == pytest.approx(expected, rel=1e-3)
 
 
 def test_where_nothing_is_missing_only_a_positive_prediction_costs() -> None:
-    for missing in (0.0, -1.0, TOLERATED_DEFICIT - 0.01):
-        assert envelope_of(missing, -0.3) == 0
-        assert envelope_of(missing, 0.3) == pytest.approx(0.3 * erb_share(40) * DECIBEL, rel=1e-3)
+    for missing in (0.0, -4.0, TOLERATED_DEFICIT - 0.05):
+        assert envelope_of(missing, -1.3) == 0
+        assert envelope_of(missing, 1.3) == pytest.approx(1.3 * erb_share(40), rel=1e-3)
 
 
 def test_dissimilarity_hears_the_rhythm_of_what_is_added() -> None:
@@ -130,7 +128,7 @@ def test_dissimilarity_hears_the_rhythm_of_what_is_added() -> None:
     there[:, :, 40:] = 1e-9
 
     def dissimilarity(added: Tensor) -> float:
-        deficit = torch.log(added.expand_as(there) / there).where(torch.arange(cells)[:, None] >= 40, -1.0)
+        deficit = 10 * torch.log10(added.expand_as(there) / there).where(torch.arange(cells)[:, None] >= 40, -0.4)
         return terms_of_detail(there, deficit, wanted)["dissimilarity"].item()
 
     in_time, too_quiet = dissimilarity(beat), dissimilarity(beat / 4)
@@ -141,7 +139,7 @@ def test_dissimilarity_hears_the_rhythm_of_what_is_added() -> None:
 
 def test_dissimilarity_has_all_its_bits_under_autocast() -> None:
     """Levels rounded to bf16 gave one of 46, where 1 is the most, and gradients of 45,000."""
-    clean, degraded = (cell_energy(power(stft(noise(seed), 2048, 512)[:, :, :-1]), CELL_WIDTHS) for seed in (0, 1))
+    clean, degraded = (GRID.energy(power(stft(noise(seed), 2048, 512)[:, :, :-1])) for seed in (0, 1))
     alone = terms_of_detail(degraded, torch.zeros_like(degraded), clean)["dissimilarity"]
     with torch.autocast("cpu", torch.bfloat16):
         mixed = terms_of_detail(degraded, torch.zeros_like(degraded), clean)["dissimilarity"]
@@ -152,7 +150,7 @@ def test_where_the_original_is_unknown_any_prediction_is_right() -> None:
     energy = torch.rand(1, 40, len(CELL_WIDTHS), 2, generator=torch.Generator().manual_seed(0)) + 0.1
     known = (torch.arange(len(CELL_WIDTHS)) < 60)[None, None, :, None]
     wanted = (2 * energy).where(known, 1e-6)
-    deficit = torch.full_like(energy, math.log(2)).where(known, 5.0)
+    deficit = torch.full_like(energy, 10 * math.log10(2)).where(known, 20.0)
     terms = terms_of_detail(energy, deficit, wanted, known)
     assert all(term.item() == pytest.approx(0, abs=1e-5) for term in terms.values())
     too_much = (2 * deficit).requires_grad_()
@@ -164,19 +162,13 @@ def test_where_the_original_is_unknown_any_prediction_is_right() -> None:
 
 
 def terms_of_coding(energy: Tensor, wanted: Tensor) -> dict[str, float]:
-    terms = coding_terms(
-        energy=energy,
-        wanted=wanted,
-        cell_widths=CELL_WIDTHS,
-        n_fft=2048,
-        sampling_rate=44_100,
-    )
+    terms = coding_terms(energy=energy, clean=wanted, grid=GRID, side_weight=0.5)
     return {name: value.item() for name, value in terms.items()}
 
 
 def test_an_autoencoder_that_loses_nothing_costs_nothing() -> None:
     clean = noise(0)
-    energy = cell_energy(power(stft(to_mid_side(clean), 2048, 512)[:, :, :-1]), CELL_WIDTHS)
+    energy = GRID.energy(power(stft(to_mid_side(clean), 2048, 512)[:, :, :-1]))
     terms = terms_of_coding(energy, energy)
     assert terms["envelope"] == pytest.approx(0, abs=1e-6)
     assert terms["dissimilarity"] == pytest.approx(0, abs=1e-6)
@@ -184,7 +176,7 @@ def test_an_autoencoder_that_loses_nothing_costs_nothing() -> None:
 
 def test_an_autoencoders_errors_are_told_in_decibels() -> None:
     clean = noise(0)
-    energy = cell_energy(power(stft(to_mid_side(clean), 2048, 512)[:, :, :-1]), CELL_WIDTHS)
+    energy = GRID.energy(power(stft(to_mid_side(clean), 2048, 512)[:, :, :-1]))
     for factor in (0.5, 2.0):
         terms = terms_of_coding(factor * energy, energy)
         assert terms["envelope"] == pytest.approx(3.01, abs=0.1)

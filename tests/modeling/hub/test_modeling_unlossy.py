@@ -10,15 +10,12 @@ from safetensors.torch import load_file, save_file
 
 import unlossy
 from unlossy import UnlossyConfig, UnlossyModel
-from unlossy.hub.configuration_unlossy import TONE_FRAMES
-from unlossy.hub.layers_unlossy import BandLinear, DetailPredictor
+from unlossy.hub.detail_unlossy import PREDICTED
+from unlossy.hub.layers_unlossy import BandLinear
 from unlossy.hub.spectral_unlossy import power
 
 RATE = 44_100
 TINY: dict[str, Any] = {"hidden_sizes": (8, 8), "depths": (1, 1), "embedding_size": 32, "detail_size": 16}
-TINY_CODER = TINY | {
-    "residual": False, "skip_connections": False, "hidden_sizes": (24, 16), "envelope_size": 8,
-}  # fmt: skip
 
 
 def music(samples: int, channels: int = 2, batch: int = 1, seed: int = 0) -> torch.Tensor:
@@ -117,7 +114,7 @@ def test_a_correction_that_is_next_to_nothing_is_left_out(cut_off, nothing, some
         audio = torch.fft.irfft(spectrum * (torch.fft.rfftfreq(30_000, 1 / RATE) < 12_000), 30_000)
     for part in (nothing, something):  # of every value
         model = UnlossyModel(UnlossyConfig(**TINY)).eval()
-        for linear in model.spectrum_head.linears:
+        for linear in model.mask_head.spectrum.linears:
             torch.nn.init.constant_(linear.bias.view(*linear.bias.shape[:2], -1, 2, 2, 2)[..., 1, :, 0], part)
         with torch.no_grad():
             rest[part] = (model(audio, detail=0).audio_values / audio - 1).median().item()
@@ -129,8 +126,8 @@ def average_frames(model: UnlossyModel) -> None:
     """Make an untrained model take the mean of each frame, the four before and the four after."""
     ninth = math.atanh(1 / 9)
     for head, biases in (
-        (model.neighbour_head, [ninth] * (4 * TONE_FRAMES)),
-        (model.spectrum_head, [0.0] * 4 + [-math.atanh(8 / 9), 0.0] * 2),  # residual, mask
+        (model.tone_head.weights, [ninth] * (4 * model.config.tone_frames)),
+        (model.mask_head.spectrum, [0.0] * 4 + [-math.atanh(8 / 9), 0.0] * 2),  # residual, mask
     ):
         for linear in head.linears:
             assert isinstance(linear, BandLinear)
@@ -153,13 +150,13 @@ def test_frames_of_a_tone_are_averaged_in_phase():
     assert 10 * torch.log10(before / after) > 6
 
 
-def test_a_tone_does_not_begin_before_its_attack():
+def test_a_tone_does_not_begin_before_its_onset():
     model = UnlossyModel(UnlossyConfig(**TINY)).eval()
     average_frames(model)
     tone = torch.sin(2 * torch.pi * 1000 * torch.arange(RATE) / RATE).expand(1, 2, -1) / 4
-    attack = RATE // 2
-    quiet = torch.cat([tone[..., :attack] / 1000, tone[..., attack:]], dim=2)
-    long_before = slice(attack - 3072, attack - 2048)
+    onset = RATE // 2
+    quiet = torch.cat([tone[..., :onset] / 1000, tone[..., onset:]], dim=2)
+    long_before = slice(onset - 3072, onset - 2048)
     with torch.no_grad():
         change = (model(quiet, detail=0).audio_values - quiet)[..., long_before]
     assert change.abs().max() < 3 * quiet[..., long_before].abs().max()
@@ -167,7 +164,7 @@ def test_a_tone_does_not_begin_before_its_attack():
 
 def test_what_drowns_in_noise_is_turned_down():
     model = UnlossyModel(UnlossyConfig(**TINY)).eval()
-    for linear in model.noise_head.linears:
+    for linear in model.mask_head.noise.linears:
         torch.nn.init.constant_(linear.bias, 1.0)  # as much noise as there is of everything
     time = torch.arange(RATE) / RATE
     loud, quiet = (level * torch.sin(2 * math.pi * hertz * time) for level, hertz in ((0.1, 5000.0), (0.001, 5100.0)))
@@ -181,14 +178,13 @@ def test_what_drowns_in_noise_is_turned_down():
     assert gain["quiet"] < 0.2
 
 
-def test_what_is_missing_does_not_depend_on_how_loud_it_is(lively_model):
+def test_deficits_do_not_depend_on_how_loud_it_is(lively_model):
     audio = music(2 * RATE)
-    loud, quiet = (lively_model._spectrum(level * audio)[:, :, :-1] for level in (1.0, 0.2))
     with torch.no_grad():
-        wanted, given = (lively_model._missing(power(bins), None).deficit for bins in (loud, quiet))
+        wanted, given = (lively_model.detail_head(*lively_model.levels(level * audio)).deficit for level in (1.0, 0.2))
     inner = slice(72, -72)  # at the ends silence is compared with
-    assert wanted[:, inner].std() > 0.1
-    torch.testing.assert_close(given[:, inner], wanted[:, inner], atol=0.02, rtol=0.02)
+    assert wanted[:, inner].std() > 0.5
+    torch.testing.assert_close(given[:, inner], wanted[:, inner], atol=0.1, rtol=0.02)
 
 
 def test_block_must_start_on_the_grid(lively_model):
@@ -201,78 +197,22 @@ def test_same_input_same_output(lively_model):
     assert torch.equal(lively_model(audio).audio_values, lively_model(audio).audio_values)
 
 
-def test_decode_of_encode_is_forward(lively_model):
+def test_encode_reads_off_the_bottleneck(lively_model):
     audio = music(30_000)
-    encoded = lively_model.encode(audio)
-    assert torch.equal(encoded.embeddings, lively_model(audio).embeddings)
-    decoded = lively_model.decode(encoded.embeddings, audio).audio_values
-    assert snr(lively_model(audio).audio_values, decoded) > 100
-    with pytest.raises(ValueError, match="input_values"):
-        lively_model.decode(encoded.embeddings)
+    audio_values, embeddings = lively_model(audio, return_dict=False)
+    assert torch.equal(lively_model.encode(audio).embeddings, embeddings)
+    assert embeddings.shape == (1, 61, lively_model.config.embedding_size)
+    assert torch.equal(lively_model(audio).audio_values, audio_values)
 
 
-def test_autoencoder_needs_the_embedding_alone(make_lively):
-    model = make_lively(residual=False)
-    audio = music(30_000)
-    embeddings = model.encode(audio).embeddings
-    assert embeddings.shape[2] == model.config.embedding_size
-    for detail in (0.0, 1.0):
-        # To the bit: nothing but the embedding reaches the decoder.
-        whole = model(audio, detail=detail, offset=4096).audio_values
-        decoded = model.decode(embeddings, num_samples=30_000, detail=detail, offset=4096).audio_values
-        assert torch.equal(whole, decoded)
-        assert decoded.abs().max() > 0
-    mono = music(12_345, channels=1)
-    assert model.decode(model.encode(mono).embeddings, mono).audio_values.shape == mono.shape
-
-
-@pytest.mark.parametrize("residual", [True, False])
-def test_layers_narrow_towards_the_bottleneck(make_lively, residual):
-    model = make_lively(residual=residual)
+def test_layers_narrow_towards_the_bottleneck(make_lively):
+    model = make_lively()
     sizes = []
-    levels = model.encoder.levels if residual else model.coder.encoder_levels
-    hooks = [
-        level[-1].register_forward_hook(lambda _module, _inputs, output: sizes.append(output[0, 0].numel()))
-        for level in levels
-    ]
-    embeddings = model.encode(music(10_000)).embeddings
-    for hook in hooks:
-        hook.remove()
-    assert sizes == list(model.config.level_sizes)
-    assert embeddings.shape[2] == model.config.embedding_size
-    sizes.append(model.config.embedding_size if residual else model.config.envelope_size)
+    for level in model.encoder.levels:
+        level.register_forward_hook(lambda _module, _inputs, output: sizes.append(output[0, 0].numel()))
+    sizes.append(model.encode(music(10_000)).embeddings.shape[2])
+    assert sizes == [*model.config.level_sizes, model.config.embedding_size]
     assert sizes == sorted(sizes, reverse=True)
-
-
-def test_the_less_a_waveform_is_rounded_the_closer_the_audio(make_lively):
-    model = make_lively(residual=False)
-    size = model.config.envelope_size
-    audio = music(30_000)
-    embeddings = model.encode(audio).embeddings
-    whole = model.decode(embeddings, num_samples=30_000, detail=0).audio_values
-    errors = []
-    for step in (0.1, 0.01, 0.001):
-        rounded = torch.cat([embeddings[..., :size], step * torch.round(embeddings[..., size:] / step)], dim=2)
-        errors.append(snr(whole, model.decode(rounded, num_samples=30_000, detail=0).audio_values))
-    assert errors[0] + 10 < errors[1] < errors[2] - 10
-
-
-def test_autoencoder_learns():
-    torch.manual_seed(0)
-    model = UnlossyModel(UnlossyConfig(**TINY_CODER)).train()
-    clean = music(20_000, batch=2)
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    terms = []
-    for _ in range(20):
-        output = model(clean, labels=clean, detail=0.0)
-        optimizer.zero_grad()
-        output.loss.backward()
-        optimizer.step()
-        terms.append(output.loss_terms)
-    for name in ("envelope", "dissimilarity"):
-        assert terms[-1][name] < terms[0][name]
-    missing = [name for name, parameter in model.named_parameters() if parameter.grad is None]
-    assert not missing, "every weight takes part"
 
 
 def test_labels_give_a_loss_that_training_lowers():
@@ -293,9 +233,8 @@ def test_labels_give_a_loss_that_training_lowers():
     assert not missing, "every weight takes part"
 
 
-@pytest.mark.parametrize("residual", [True, False])
-def test_padding_does_not_count_in_the_loss(make_lively, residual):
-    model = make_lively(residual=residual)
+def test_padding_does_not_count_in_the_loss(make_lively):
+    model = make_lively()
     clean, degraded = music(20_000), music(20_000, seed=1)
     alone = model(degraded, labels=clean).loss.item()
     padded = [torch.nn.functional.pad(audio, (0, 10_000)) for audio in (degraded, clean)]
@@ -352,8 +291,7 @@ def test_loss_is_zero_for_a_perfect_input():
 
 def test_nothing_is_learned_from_treble_that_a_codec_took_from_the_labels():
     model = UnlossyModel(UnlossyConfig(**TINY)).train()
-    assert isinstance(model.detail_head, DetailPredictor)
-    torch.nn.init.constant_(model.detail_head.output.bias, 6 / 8 * math.log(10) / 10)  # everywhere 6 dB
+    torch.nn.init.constant_(model.detail_head.predictor.output.bias, 6 / PREDICTED)  # everywhere 6 dB
     whole = music(20_000, batch=2)
     spectrum = torch.fft.rfft(whole)
     spectrum[..., torch.fft.rfftfreq(20_000, 1 / RATE) > 16_000] = 0
@@ -361,7 +299,7 @@ def test_nothing_is_learned_from_treble_that_a_codec_took_from_the_labels():
     everywhere, below = torch.full((2,), float("inf")), torch.full((2,), 15_000.0)
 
     def loss(degraded, clean, known_hz=None):
-        return model.detail_loss(*model.cells(degraded), model.cells(clean)[0], known_hz).loss
+        return model.detail_loss(*model.levels(degraded), model.levels(clean)[0], known_hz).loss
 
     assert loss(cut / 2, cut) == loss(cut / 2, cut, everywhere)
     losses = [loss(whole / 2, labels, below) for labels in (whole, cut)]

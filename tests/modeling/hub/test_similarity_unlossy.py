@@ -7,16 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from unlossy.hub.cells_unlossy import CellGrid
 from unlossy.hub.similarity_unlossy import BANDS, RATING_SLOPES, auditory_levels, band_weights, similarity
-from unlossy.hub.spectral_unlossy import cell_energy, power, stft, to_mid_side
+from unlossy.hub.spectral_unlossy import power, stft, to_mid_side
 
-WIDTHS = (4,) * 16 + (8,) * 8 + (16,) * 56
 RATE = 44_100
+GRID = CellGrid((4,) * 16 + (8,) * 8 + (16,) * 56, 2048, RATE)
 
 
 def levels_of(audio: Tensor) -> Tensor:
     spectrum = stft(to_mid_side(audio), 2048, 512)[:, :, :-1]
-    return auditory_levels(cell_energy(power(spectrum), WIDTHS), WIDTHS, 2048, RATE)
+    return auditory_levels(GRID.energy(power(spectrum)), GRID)
 
 
 def tone(hertz: float, amplitude: float = 0.5) -> Tensor:
@@ -70,9 +71,9 @@ def test_slopes_are_those_of_visqols_regression() -> None:
 
 
 def test_gradients_are_finite_in_silence() -> None:
-    energy = torch.full((1, 20, len(WIDTHS), 2), 1e-12, requires_grad=True)
-    silence = auditory_levels(torch.zeros_like(energy), WIDTHS, 2048, RATE)
-    similarity(silence, auditory_levels(energy, WIDTHS, 2048, RATE)).sum().backward()
+    energy = torch.full((1, 20, len(GRID.widths), 2), 1e-12, requires_grad=True)
+    silence = auditory_levels(torch.zeros_like(energy), GRID)
+    similarity(silence, auditory_levels(energy, GRID)).sum().backward()
     assert energy.grad is not None
     assert energy.grad.isfinite().all()
 

@@ -1,4 +1,4 @@
-"""Spectra, cells and noise: exact inverses and invariants."""
+"""Spectra and noise: exact inverses and invariants."""
 
 import math
 
@@ -7,24 +7,18 @@ import torch
 
 from unlossy.hub.spectral_unlossy import (
     cached_tensor,
-    cell_energy,
-    cells_in_band,
     from_mid_side,
     imdct,
     istft,
     mdct,
-    nearby_mean,
     num_frames,
     phase_advance,
+    phase_reference,
     position_noise,
     power,
-    share_out,
-    sloping_base,
-    spread_cells,
-    steady_phase,
+    shaping_envelope,
     stft,
     to_mid_side,
-    treble_envelope,
 )
 
 N_FFT, HOP = 2048, 512
@@ -72,10 +66,10 @@ def test_mid_side_can_be_undone(channels: int) -> None:
 
 
 @pytest.mark.parametrize("bin_number", [4, 5, 6, 7, 301])
-def test_steady_phase_keeps_the_phase_of_a_tone(bin_number: int) -> None:
+def test_phase_reference_keeps_the_phase_of_a_tone(bin_number: int) -> None:
     tone = torch.cos(2 * torch.pi * bin_number / N_FFT * torch.arange(20_000) + 0.7)[None, None]
     spectrum = stft(tone, N_FFT, HOP)
-    steady = spectrum * steady_phase(spectrum.shape[1], spectrum.shape[2], CPU)
+    steady = spectrum * phase_reference(spectrum.shape[1], spectrum.shape[2], CPU)
     inner = steady[0, 4:-6, bin_number, 0]
     assert inner.angle().tolist() == pytest.approx([0.7] * len(inner), abs=1e-3)
 
@@ -86,7 +80,7 @@ def test_phase_advance_turns_a_tone_on_and_tells_it_from_noise(frequency: float)
     tone = torch.cos(2 * torch.pi * frequency * torch.arange(20_000) + 0.7)
     noise = torch.randn(20_000, generator=torch.Generator().manual_seed(0))
     spectrum = stft(torch.stack([tone, noise])[None], N_FFT, HOP)
-    steady = spectrum * steady_phase(spectrum.shape[1], spectrum.shape[2], CPU)
+    steady = spectrum * phase_reference(spectrum.shape[1], spectrum.shape[2], CPU)
     advance = phase_advance(steady)
     assert advance.shape == steady.shape
     peak = round(frequency * N_FFT)
@@ -97,48 +91,8 @@ def test_phase_advance_turns_a_tone_on_and_tells_it_from_noise(frequency: float)
     assert advance[0, 8:-10, 4:-4, 1].abs().mean() < 0.6
 
 
-def test_cells_are_means_over_their_bins() -> None:
-    widths = (2, 2, 4)
-    bins = torch.arange(8.0)[None, None, :, None]
-    cells = cell_energy(bins, widths)
-    assert cells.flatten().tolist() == [0.5, 2.5, 5.5]
-    spread = spread_cells(cells, widths)
-    assert spread.flatten().tolist() == [0.5, 0.5, 2.5, 2.5, 5.5, 5.5, 5.5, 5.5]
-    torch.testing.assert_close(cell_energy(spread, widths), cells)
-
-
 def test_power_is_the_squared_magnitude() -> None:
     assert power(torch.tensor([3 + 4j])).tolist() == [25]
-
-
-def test_sloping_base_fills_holes_from_below() -> None:
-    widths = (16,) * 8
-    energy = torch.tensor([1.0, 0, 0, 10, 0, 0, 0, 0])[None, None, :, None]
-    base = sloping_base(energy, widths, slope_db=-1.5, per_bins=16).flatten()
-    assert (base >= energy.flatten() * (1 - 1e-6)).all()
-    fall = 10**-0.15
-    expected = [1, fall, fall**2, *(10 * fall**cell for cell in range(5))]
-    assert base.tolist() == pytest.approx(expected, rel=1e-5)
-
-
-def test_sloping_base_is_never_below_the_energy() -> None:
-    widths = (4,) * 8 + (16,) * 6
-    energy = torch.rand(2, 5, len(widths), 2, generator=torch.Generator().manual_seed(0)) ** 8
-    assert (sloping_base(energy, widths) >= energy * (1 - 1e-6)).all()
-    assert sloping_base(torch.zeros_like(energy), widths).abs().max() == 0
-
-
-def test_nearby_mean_is_the_mean_of_the_frames_around() -> None:
-    energy = torch.rand(2, 9, 5, 2, generator=torch.Generator().manual_seed(0))
-    nearby = nearby_mean(energy, 2)
-    assert nearby.shape == energy.shape
-    torch.testing.assert_close(nearby[:, 4], energy[:, 2:7].mean(dim=1))
-    torch.testing.assert_close(nearby[:, 0], energy[:, :3].sum(dim=1) / 5)
-    torch.testing.assert_close(nearby_mean(torch.nn.functional.pad(energy, (0, 0, 0, 0, 0, 4)), 2)[:, :9], nearby)
-
-
-def test_cells_count_by_how_much_of_them_is_in_the_band() -> None:
-    assert cells_in_band((4, 4, 8, 16), 6.0, 20.0).flatten().tolist() == pytest.approx([0, 2 / 14, 8 / 14, 4 / 14])
 
 
 def test_noise_is_a_function_of_the_position() -> None:
@@ -161,18 +115,18 @@ def test_noise_is_white(start: int) -> None:
     assert autocorrelation.abs().max() < 1.2 * bound
 
 
-def test_treble_envelope_follows_an_attack_within_milliseconds() -> None:
+def test_shaping_envelope_follows_an_onset_within_milliseconds() -> None:
     noise = torch.randn(1, 2, 20_000, generator=torch.Generator().manual_seed(0))
     noise[..., :10_000] *= 0.01
-    envelope = treble_envelope(noise)
+    envelope = shaping_envelope(noise, 16, 3, 129, 0.01)
     assert envelope.shape == noise.shape
     before, after = envelope[..., 9_500:9_900].mean(), envelope[..., 10_100:10_500].mean()
     assert before < 0.15 * after
 
 
-def test_treble_envelope_of_a_block_is_that_of_the_whole() -> None:
+def test_shaping_envelope_of_a_block_is_that_of_the_whole() -> None:
     audio = torch.randn(1, 1, 30_000, generator=torch.Generator().manual_seed(0))
-    whole, block = treble_envelope(audio), treble_envelope(audio[..., 8192:24_576])
+    whole, block = (shaping_envelope(x, 16, 3, 129, 0.01) for x in (audio, audio[..., 8192:24_576]))
     torch.testing.assert_close(whole[..., 8192:24_576][..., 2000:-2000], block[..., 2000:-2000])
 
 
@@ -184,16 +138,3 @@ def test_a_cached_tensor_is_of_use_in_training_after_inference() -> None:
     (weights * ones(3)).sum().backward()
     assert ones(3) is first
     assert weights.grad is not None
-
-
-def test_energy_is_shared_among_cells_within_a_bandwidth_by_their_room() -> None:
-    widths, hertz_per_bin = (4,) * 4 + (16,) * 60, 44_100 / 2048
-    energy, room = torch.zeros(1, 1, 64, 1), torch.ones(1, 1, 64, 1)
-    energy[0, 0, [2, 50]] = 1.0  # at 215 Hz, where a bandwidth is 48 Hz, and 16.2 kHz, where it is 1.77 kHz
-    room[0, 0, 51:] = 1e-3  # there is something above
-    shared = share_out(energy, room, widths, hertz_per_bin)[0, 0, :, 0]
-    assert shared[2] == 1
-    assert shared[:2].sum() + shared[3:46].sum() == 0
-    torch.testing.assert_close(shared[48:51], torch.full((3,), 1 / 3), atol=1e-3, rtol=0)
-    assert 0 < shared[51] < 1e-3
-    torch.testing.assert_close((shared * torch.tensor(widths)).sum(), torch.tensor(4.0 + 16.0))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from unlossy import UnlossyModel
+from unlossy import UnlossyAutoencoder, UnlossyModel
 from unlossy.codecs import encode
 from unlossy.metrics import low_pass
 from unlossy_training.conditions import parse_grid
@@ -242,10 +242,10 @@ def test_the_command_writes_everything_and_counts_what_it_left_out(
 
 
 def test_an_autoencoder_is_measured_beside_codecs_and_the_linear_one(
-    songs: Path, make_lively: Callable[..., UnlossyModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    songs: Path, make_autoencoder: Callable[..., UnlossyAutoencoder], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("matplotlib")
-    make_lively(residual=False, embedding_size=92).save_pretrained(tmp_path / "model")
+    make_autoencoder(embedding_size=92).save_pretrained(tmp_path / "model")
     (songs / "broken.flac").write_text("no audio")
     arguments = [str(songs), "--model", str(tmp_path / "model"), "--cache", str(tmp_path / "cache"), "--no-visqol"]
     arguments += ["--linear", str(songs), "--by-folder", "--grid", "mp3:64", "lossless", "--workers", "1"]

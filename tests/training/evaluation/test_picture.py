@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from unlossy import UnlossyModel, encode
+from unlossy import UnlossyAutoencoder, encode
 from unlossy_training.evaluation.picture import main, mix
 
 
 def test_pictures_and_sounds_are_written(
-    make_lively: Callable[..., UnlossyModel], write_chord: Callable[..., Path], tmp_path: Path
+    make_autoencoder: Callable[..., UnlossyAutoencoder], write_chord: Callable[..., Path], tmp_path: Path
 ) -> None:
     pytest.importorskip("matplotlib")
-    model = make_lively(residual=False)
+    model = make_autoencoder()
     model.save_pretrained(tmp_path / "model")
     first, second = write_chord("a.wav"), write_chord("b.wav", seconds=0.7)
     output = tmp_path / "pictures"
@@ -30,9 +30,11 @@ def test_pictures_and_sounds_are_written(
 
 
 def test_clips_must_go_together(
-    make_lively: Callable[..., UnlossyModel], write_chord: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    make_autoencoder: Callable[..., UnlossyAutoencoder],
+    write_chord: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    model = make_lively(residual=False)
+    model = make_autoencoder()
     stereo = encode(write_chord(), model)
     mono = encode(np.full(5000, 0.1, np.float32), model, sampling_rate=44_100)
     with pytest.raises(ValueError, match="the clips differ in channels: 2 and 1"):

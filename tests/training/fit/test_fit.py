@@ -18,14 +18,18 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState
 
-from unlossy import UnlossyConfig, UnlossyModel
+from unlossy import UnlossyConfig, UnlossyModel, load_autoencoder
 from unlossy_training.fit import fit
 from unlossy_training.pairs.segments import load_pairs
 
 TINY: dict[str, Any] = {"hidden_sizes": [8, 8], "depths": [1, 1], "embedding_size": 32, "detail_size": 16}
-TINY_CODER = TINY | {
-    "residual": False, "skip_connections": False, "hidden_sizes": [24, 16], "envelope_size": 8,
-}  # fmt: skip
+TINY_AUTOENCODER: dict[str, Any] = {
+    "model_type": "unlossy_autoencoder",
+    "hidden_sizes": [24, 16],
+    "depths": [1, 1],
+    "embedding_size": 32,
+    "envelope_size": 8,
+}
 SMALL = {
     "model": json.dumps(TINY), "segment_seconds": "0.2", "batch_size": "2", "warmup": "0", "log_every": "1",
     "workers": "0", "validate_every": "1000", "save_every": "1000", "validation_clips": "0", "visqol": "false",
@@ -170,8 +174,8 @@ def test_minutes_end_a_run(tiny_pairs: Path, tmp_path: Path) -> None:
 
 
 def test_a_compressor_trains_on_clean_audio(tiny_pairs: Path, tmp_path: Path) -> None:
-    log = run(tiny_pairs, tmp_path, max_steps=2, validation_clips=1, model=json.dumps(TINY_CODER))
-    assert not UnlossyModel.from_pretrained(tmp_path).config.residual
+    log = run(tiny_pairs, tmp_path, max_steps=2, validation_clips=1, model=json.dumps(TINY_AUTOENCODER))
+    assert load_autoencoder(tmp_path).config.hidden_sizes == (24, 16)
     assert "validation_si_sdr_0" in log[-1]
 
 
@@ -207,7 +211,7 @@ def test_the_faithful_heads_learn_alone(tiny_pairs: Path, tmp_path: Path) -> Non
     run(tiny_pairs, tmp_path / "b", from_checkpoint=tmp_path / "a", part="faithful", max_steps=2, ema=0)
     after = UnlossyModel.from_pretrained(tmp_path / "b").state_dict()
     changed = {name.split(".")[0] for name, weight in after.items() if not torch.equal(weight, before[name])}
-    assert changed == {"spectrum_head", "neighbour_head", "noise_head"}
+    assert changed == {"mask_head", "tone_head"}
 
 
 def test_patience_ends_a_run_and_keeps_the_best(
@@ -247,7 +251,7 @@ def test_bad_pairs_are_counted_and_too_many_are_an_error(
 
 def test_nan_stops_the_run_and_keeps_the_batch(tiny_pairs: Path, tmp_path: Path) -> None:
     model = UnlossyModel(UnlossyConfig(**TINY))
-    torch.nn.init.constant_(next(model.spectrum_head.parameters()), float("nan"))
+    torch.nn.init.constant_(next(model.mask_head.spectrum.parameters()), float("nan"))
     model.save_pretrained(tmp_path / "nan")
     with pytest.raises(SystemExit, match="grad_norm is nan at step 0"):
         run(tiny_pairs, tmp_path / "out", max_steps=3, from_checkpoint=tmp_path / "nan")

@@ -7,10 +7,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from unlossy import UnlossyConfig, UnlossyModel
-from unlossy.hub.coder_unlossy import LEVEL_SCALE, LEVEL_SHIFT
-from unlossy.hub.loss_unlossy import DECIBEL
-from unlossy.hub.spectral_unlossy import power
+from unlossy import UnlossyAutoencoder, UnlossyAutoencoderConfig, UnlossyConfig, UnlossyModel
 from unlossy_training.fit.config import FitConfig
 from unlossy_training.fit.learning import Learner, NotFiniteError, fit_envelope, learning_rate, normalise_bands
 
@@ -30,7 +27,7 @@ def test_bands_start_normalised() -> None:
     batch = torch.randn(8, 2, 20_000) * 10 ** -torch.rand(8, 1, 1)
     normalise_bands(model, batch)
     with torch.no_grad():
-        bands = model._bands(model._spectrum(batch)).flatten(0, 1)
+        bands = model.band_split(model.front_end(batch)[0]).flatten(0, 1)
     assert bands.mean(dim=0).abs().max() < 1e-3
     assert bands.std(dim=0).max() < 1.01
     assert bands.std(dim=0).median() > 0.9
@@ -64,8 +61,9 @@ def test_what_is_not_finite_changes_no_weight() -> None:
 
 def test_an_envelope_starts_as_the_best_linear_one() -> None:
     torch.manual_seed(0)
-    coder: dict[str, Any] = {"residual": False, "skip_connections": False, "hidden_sizes": (24, 16)}
-    model = UnlossyModel(UnlossyConfig(**TINY | coder | {"envelope_size": 8})).eval()
+    sizes: dict[str, Any] = {"hidden_sizes": (24, 16), "depths": (1, 1), "embedding_size": 32, "envelope_size": 8}
+    model = UnlossyAutoencoder(UnlossyAutoencoderConfig(**sizes)).eval()
+    coder = model.envelope_coder
     # Clips whose spectrum is known by its level and its tilt.
     noise = torch.randn(24, 2, 20_000)
     clips = torch.stack(
@@ -74,11 +72,11 @@ def test_an_envelope_starts_as_the_best_linear_one() -> None:
     clips = clips * torch.logspace(-3, 0, 24)[torch.randperm(24)][:, None, None]
 
     def error() -> float:
-        spectrum = model._spectrum(clips)[:, 4:-4, :-1]
-        wanted = model.coder.levels(power(spectrum))[0]
-        energy = model.coder.decode_envelope(model.coder.encode_envelope(power(spectrum), None), None)
-        given = torch.log(energy / (model.config.n_fft / 4) ** 2 + 1e-12).flatten(2) / LEVEL_SCALE + LEVEL_SHIFT
-        return (given - wanted).abs().mean().item() * LEVEL_SCALE * DECIBEL
+        bins = model.front_end(clips)[0][:, 4:-4]
+        wanted = coder.features(bins)[0]
+        energy = coder.decode(coder.encode(bins, None), None)
+        level = 10 * torch.log10(energy / model.grid.full_scale + 1e-12).flatten(2)
+        return (level - model.config.level_mean - model.config.level_deviation * wanted).abs().mean().item()
 
     untrained = error()
     fit_envelope(model, clips)

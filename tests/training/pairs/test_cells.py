@@ -50,7 +50,7 @@ def test_what_is_stored_is_what_the_model_sees(cells: Path) -> None:
     assert read.shape == (about["frames"], len(PLANES), len(CONFIG.cell_widths), 2)
     assert torch.equal(read, torch.from_numpy(planes).float())
     # The clean side is brought to the degraded one's level, which is no degradation.
-    assert (read[:, 0] - read[:, 2]).abs().max() < 0.02
+    assert (read[:, 0] - read[:, 2]).abs().max() < 0.09
 
 
 def test_clips_are_encoded_on_the_way(tmp_path: Path) -> None:
@@ -81,12 +81,12 @@ def test_segments_are_the_same_whenever_they_are_drawn(cells: Path) -> None:
     assert not torch.equal(first["level"], other["level"])
     assert first["level"].shape == (64, len(CONFIG.cell_widths), 2)
     # Equal before, and through the same equaliser.
-    assert (first["level"] - first["wanted"]).abs().max() < 0.05
+    assert (first["level"] - first["clean_level"]).abs().max() < 0.2
 
 
 def test_equalisers_differ_by_what_mastering_does() -> None:
     octaves = np.linspace(-5, 4.4, 80)
-    gains = np.stack([equaliser(octaves, np.random.default_rng(seed)) for seed in range(200)]) * 10 / np.log(10)
+    gains = np.stack([equaliser(octaves, np.random.default_rng(seed)) for seed in range(200)])
     slopes = (gains[:, -20:].mean(axis=1) - gains[:, :20].mean(axis=1)) / 7
     assert slopes.min() < -2
     assert slopes.max() > 2
@@ -95,9 +95,9 @@ def test_equalisers_differ_by_what_mastering_does() -> None:
 
 def test_nothing_stays_nothing(cells: Path) -> None:
     stored = Cells([str(cells)], "train", CONFIG)
-    stored.maps = [np.full_like(stored.maps[0], np.log(1e-12))]
+    stored.maps = [np.full_like(stored.maps[0], -120)]
     drawn = CellSegments(stored, 64, 0, CONFIG)[0]
-    assert drawn["level"].unique().tolist() == pytest.approx([np.log(1e-12)], abs=0.02)
+    assert drawn["level"].unique().tolist() == pytest.approx([-120], abs=0.1)
 
 
 def test_fit_learns_from_cells(cells: Path, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_level_error_is_signed_and_given_by_octave(cells: Path) -> None:
     validation = CellValidation([str(cells)], CONFIG)
     start = validation.cells.rows[0]["start"]
     lost = np.array(validation.cells.maps[0])
-    lost[start:, :2, 60:] = np.log(1e-12), 0
+    lost[start:, :2, 60:] = -120, 0
     validation.cells.maps[0] = lost
     figures, _ = validation.measure(UnlossyModel(UnlossyConfig(detail_size=16)))
     assert figures["level_mp3_24_22050"] < -20

@@ -20,7 +20,7 @@ from hub_server import HubServer, serve
 from huggingface_hub import ModelCard, constants
 from links import dead_links
 
-from unlossy import UnlossyFeatureExtractor, UnlossyModel, restore
+from unlossy import UnlossyAutoencoder, UnlossyFeatureExtractor, UnlossyModel, restore
 from unlossy_training.evaluation import evaluate
 from unlossy_training.hub_files import SHIPPED
 from unlossy_training.publish import publish
@@ -133,9 +133,11 @@ def test_dry_run_writes_a_folder_and_uploads_nothing(
 
 
 @pytest.mark.slow
-def test_an_autoencoder_has_a_card_of_its_own(make_lively: Callable[..., UnlossyModel], tmp_path: Path) -> None:
+def test_an_autoencoder_has_a_card_of_its_own(
+    make_autoencoder: Callable[..., UnlossyAutoencoder], tmp_path: Path
+) -> None:
     folder = tmp_path / "coder"
-    model = make_lively(residual=False, skip_connections=False)
+    model = make_autoencoder()
     model.save_pretrained(folder)
     (folder / "training.json").write_text(json.dumps(RECORD))
     results = measured(folder, tmp_path / "results")
@@ -244,7 +246,7 @@ def test_all_is_published_and_loads_again(
     assert json.loads(output) == [8, 8, 2, 44_100]
 
     other = make_lively()
-    torch.nn.init.normal_(next(other.spectrum_head.parameters()), std=0.2)
+    torch.nn.init.normal_(next(other.mask_head.spectrum.parameters()), std=0.2)
     save_checkpoint(other, tmp_path / "other")
     (tmp_path / "other" / "training.json").unlink()
     newer = measured(tmp_path / "other", tmp_path / "newer")

@@ -11,15 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unlossy.hub.cells_unlossy import CellGrid
 from unlossy.hub.spectral_unlossy import (
-    cell_energy,
     from_mid_side,
     imdct,
     istft,
     mdct,
     position_noise,
     power,
-    spread_cells,
     stft,
     to_mid_side,
 )
@@ -68,7 +67,8 @@ def oracle_noise(degraded: np.ndarray, cutoff_hz: float | None, clean: np.ndarra
     first = _first_bin(cutoff_hz)
     cells, rest = divmod(spectrum.shape[2] - first, CELL_WIDTH)
     widths = (CELL_WIDTH,) * cells + ((rest,) if rest else ())
-    envelope = spread_cells(cell_energy(power(_spectrum(clean)[:, :, first:]), widths), widths).sqrt()
+    grid = CellGrid(widths, N_FFT, SAMPLING_RATE)
+    envelope = grid.spread(grid.energy(power(_spectrum(clean)[:, :, first:]))).sqrt()
     noise = position_noise(0, degraded.shape[1], 2, seed=0, device=torch.device("cpu"))
     # White noise of variance 1 has the energy of the window in every bin: 3/8 of its length for a Hann window.
     carrier = stft(noise[None], N_FFT, HOP_LENGTH)[:, :, first:] / math.sqrt(3 / 8 * N_FFT)

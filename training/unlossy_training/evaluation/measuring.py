@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 
 import unlossy
+from unlossy import SHIPPED_MODEL, UnlossyAutoencoder
 from unlossy.autoencoding import decode, encode
-from unlossy.embedding import Embedding, from_bytes, to_bytes, weights_fingerprint
-from unlossy.hub.configuration_unlossy import UnlossyConfig
-from unlossy.hub.modeling_unlossy import UnlossyModel
-from unlossy.hub.restoration_unlossy import load_model, restore
+from unlossy.embedding import Embedding, fingerprint_of, from_bytes, to_bytes
+from unlossy.hub.restoration_unlossy import restore
 from unlossy.inspection import measure_cutoff
 from unlossy.metrics import (
     SAMPLING_RATE,
@@ -35,6 +34,7 @@ from unlossy.metrics import (
 )
 
 from ..conditions import LOSSLESS
+from ..hub_files import load_network
 from .baselines import copy_up, fit_linear, linear_decode, linear_encode, oracle_noise
 from .cases import Case, find_recordings
 
@@ -72,7 +72,7 @@ class Setup:
     Attributes:
         model (`str`, *optional*): Hub id or folder; the checkpoint in the package by default.
         cache (`Path`): folder for the figures.
-        fingerprint (`str`): of the model, see [`fingerprint`].
+        fingerprint (`str`): of the model, see [`fingerprint_of`].
         code (`str`): see [`code_version`].
         baselines, visqol (`bool`): whether they are measured too.
         compresses (`bool`): the model is an autoencoder: originals go through its embedding, and codecs are what it is
@@ -111,7 +111,7 @@ def prepare(
     """
     cache.mkdir(parents=True, exist_ok=True)
     loaded = _load(model)
-    compresses = not loaded.config.residual
+    compresses = isinstance(loaded, UnlossyAutoencoder)
     if linear and not compresses:
         raise ValueError("a linear autoencoder is no measure of a restorer: leave --linear out")
     if baselines and compresses:
@@ -121,7 +121,7 @@ def prepare(
         basis = fit_linear(_clips(linear), loaded.config.embedding_size)
         fitted = cache / f"linear-{hashlib.sha256(basis.tobytes()).hexdigest()}.npy"
         np.save(fitted, basis)
-    return Setup(model, cache, fingerprint(loaded), code_version(), baselines, visqol, compresses, fitted)
+    return Setup(model, cache, fingerprint_of(loaded), code_version(), baselines, visqol, compresses, fitted)
 
 
 def _clips(folder: Path) -> Iterator[np.ndarray]:
@@ -129,14 +129,6 @@ def _clips(folder: Path) -> Iterator[np.ndarray]:
     for case in cases[:: -(-len(cases) // CLIPS_FITTED)]:
         with contextlib.suppress(ValueError):  # one bad file doesn't matter here
             yield case.audio()[0]
-
-
-def fingerprint(model: UnlossyModel) -> str:
-    """Hash of a model's configuration and weights, wherever it was loaded from."""
-    config = model.config.to_dict()
-    # The network's own fields: what transformers adds (auto_map, dtype …) depends on how a checkpoint was saved.
-    fields = {name: config[name] for name in sorted(UnlossyConfig.__annotations__) if name in config}
-    return hashlib.sha256((json.dumps(fields, default=str) + weights_fingerprint(model)).encode()).hexdigest()
 
 
 def code_version() -> str:
@@ -293,4 +285,7 @@ def _write(entry: Path, content: dict[str, Any]) -> None:
     os.replace(temporary, entry)
 
 
-_load = functools.cache(functools.partial(load_model, device="cpu"))  # once a process
+@functools.cache  # once a process
+def _load(model: str | None) -> Any:
+    """The model of a setup."""
+    return load_network(SHIPPED_MODEL if model is None else model)

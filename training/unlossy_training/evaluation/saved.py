@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from unlossy import load_model
+from unlossy.embedding import fingerprint_of
 
-from .measuring import fingerprint
+from ..hub_files import load_network
 
 FILE = "evaluation.json"
 FINETUNE = "finetune.json"  # what `finetune` leaves beside its checkpoint
@@ -34,9 +34,9 @@ def read(files: Iterable[Path], checkpoint: Path) -> dict[str, Any]:
     """One evaluation from one or several files of `evaluate` or `finetune`; a later file's rows replace an earlier's.
 
     Raises:
-        ValueError: a file isn't an evaluation, or is one of other weights than the checkpoint's.
+        ValueError: a file isn't an evaluation, or is one of other weights or settings than the checkpoint's.
     """
-    wanted = fingerprint(load_model(checkpoint, device="cpu"))
+    wanted = fingerprint_of(load_network(checkpoint))
     merged: dict[str, Any] = {}
     for file in files:
         try:
@@ -45,7 +45,9 @@ def read(files: Iterable[Path], checkpoint: Path) -> dict[str, Any]:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{file} is no result of `unlossy-train evaluate --output`: {error!r}") from error
         if measured != wanted:
-            raise ValueError(f"{file} was measured with other weights than those of {checkpoint}: evaluate these")
+            raise ValueError(
+                f"{file} was measured with other weights or settings than those of {checkpoint}: evaluate these"
+            )
         if merged:
             conditions = {(row["codec"], row["kbps"]) for row in summary}
             for name, rows in (("summary", summary), ("clips", clips)):

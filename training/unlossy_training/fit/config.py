@@ -50,7 +50,11 @@ class FitConfig:
     streaming: bool = field(default=False, metadata=_help("read the pairs one after another, without a local copy"))
     from_checkpoint: str | None = field(default=None, metadata=_help("start from these weights: folder or Hub id"))
     model: dict[str, Any] = field(
-        default_factory=dict, metadata=_help("fields of UnlossyConfig for a new model; on the command line as JSON")
+        default_factory=dict,
+        metadata=_help(
+            "fields of UnlossyConfig for a new restorer, or with model_type: unlossy_autoencoder of "
+            "UnlossyAutoencoderConfig for a new autoencoder; on the command line as JSON"
+        ),
     )
     part: Literal["all", "faithful", "detail"] = field(
         default="all",

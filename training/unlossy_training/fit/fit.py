@@ -33,8 +33,10 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
-from unlossy import UnlossyFeatureExtractor, load_model
+from unlossy import UnlossyFeatureExtractor
 
+from ..hub_files import load_network
+from ..pairs.cells import CellSegments
 from ..pairs.segments import AnySegments, Batch, StreamedSegments, batches, load_pairs, mix_pairs
 from . import record, tracking
 from .checkpointing import Progress, cut_log, newest_state, publish, read_progress, save_state
@@ -82,14 +84,13 @@ def fit(config: FitConfig) -> bool:
     if isinstance(segments, StreamedSegments):
         segments.epoch_rows = progress.epoch_rows
     validation: Validation | CellValidation | None = None
-    if config.validation_clips and config.cells:
-        validation = CellValidation(config.cells, learner.averaged.config)
+    if config.validation_clips and isinstance(segments, CellSegments):
+        validation = CellValidation(config.cells, segments.config)
     elif config.validation_clips:
         validation = Validation(
             accelerator,
             load_pairs(config.pairs, "validation", streaming=config.streaming),
             config.validation_clips,
-            restores=learner.averaged.config.residual,
             with_visqol=config.visqol and importlib.util.find_spec("visqol") is not None,
             examples=0 if config.tracker == "none" else EXAMPLES,
         )
@@ -267,7 +268,7 @@ class Run:
         if self.config.learned == 1:
             return learned
         assert self.config.from_checkpoint
-        start = load_model(self.config.from_checkpoint, device="cpu").state_dict()
+        start = load_network(self.config.from_checkpoint).state_dict()
         return {name: torch.lerp(start[name].to(x), x, self.config.learned) for name, x in learned.items()}
 
     def mean(self, values: dict[str, Tensor]) -> dict[str, float]:

@@ -9,14 +9,14 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from transformers import AutoConfig
 
-from unlossy import UnlossyConfig, UnlossyModel
-from unlossy.hub.coder_unlossy import GROUP, grouped
+from unlossy import UnlossyAutoencoder, UnlossyAutoencoderConfig, UnlossyConfig, UnlossyModel
 from unlossy.hub.layers_unlossy import BandLinear
-from unlossy.hub.loss_unlossy import level_weights
 from unlossy.hub.modeling_unlossy import UnlossyOutput
-from unlossy.hub.spectral_unlossy import power
+from unlossy.hub.modeling_unlossy_autoencoder import grouped
 
+from ..hub_files import Network, load_network
 from ..pairs.cells import Cells, CellSegments
 from ..pairs.segments import AnySegments, Segments, StreamedSegments, batches
 from .config import FitConfig
@@ -47,7 +47,7 @@ class DetailAlone(nn.Module):
         sides = torch.stack([batch["input_values"], batch["labels"]])
         if self.training:
             sides = equalise(sides, self.model.config.sampling_rate, self.equalised)
-        degraded, clean = (self.model.cells(side) for side in sides)
+        degraded, clean = (self.model.levels(side) for side in sides)
         return self.model.detail_loss(*degraded, clean[0], known_hz)
 
 
@@ -56,23 +56,26 @@ class Learner:
 
     Args:
         accelerator (`Accelerator`): with `config.accumulation`.
-        model (`UnlossyModel`): the same weights in every process.
+        model (`UnlossyModel` or `UnlossyAutoencoder`): the same weights in every process.
 
     Attributes:
-        averaged (`UnlossyModel`): the exponential moving average of the weights, which is what gets published.
+        averaged (the same): the exponential moving average of the weights, which is what gets published.
     """
 
-    def __init__(self, accelerator: Accelerator, model: UnlossyModel, config: FitConfig):
+    def __init__(self, accelerator: Accelerator, model: Network, config: FitConfig):
         self.accelerator, self.config = accelerator, config
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema)).to(accelerator.device)
-        self.averaged = cast(UnlossyModel, self.average.module)
-        learning: UnlossyModel | DetailAlone = model
-        if config.part == "detail":
-            learning = DetailAlone(model, config.equalised)
-        if config.part == "faithful":
-            model.requires_grad_(False)
-            for head in (model.spectrum_head, model.neighbour_head, model.noise_head):
-                head.requires_grad_(True)
+        self.averaged = cast(Network, self.average.module)
+        learning: Network | DetailAlone = model
+        if config.part != "all":
+            if not isinstance(model, UnlossyModel):
+                raise ValueError(f"part {config.part} is one of a restorer: train an autoencoder with part all")
+            if config.part == "detail":
+                learning = DetailAlone(model, config.equalised)
+            else:
+                model.requires_grad_(False)
+                for head in (model.mask_head, model.tone_head):
+                    head.requires_grad_(True)
         parameters = [parameter for parameter in learning.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
         self.model, self.optimizer = accelerator.prepare(learning, optimizer)
@@ -132,12 +135,11 @@ def prepare(
     Args:
         fresh (`bool`): no state will be loaded afterwards: a new model's first layer must be fitted to the data.
     """
-    if config.from_checkpoint:
-        model = UnlossyModel.from_pretrained(config.from_checkpoint)
-    else:
-        model = UnlossyModel(UnlossyConfig(**config.model))
+    model = load_network(config.from_checkpoint) if config.from_checkpoint else new_network(config.model)
     segments: AnySegments
     if config.cells:
+        if not isinstance(model, UnlossyModel):
+            raise ValueError("cells are what a restorer's detail learns from: give an autoencoder pairs")
         frames = round(config.segment_seconds * model.config.frame_rate)
         segments = CellSegments(Cells(config.cells, "train", model.config), frames, config.seed, model.config)
     else:
@@ -145,9 +147,26 @@ def prepare(
         length = round(config.segment_seconds * model.config.sampling_rate)
         segments = kind(pairs, length, config.seed, degraded=config.degraded)
     if fresh and not config.from_checkpoint and not config.cells:
-        fit_first, clips = (normalise_bands, 64) if model.config.residual else (fit_envelope, 256)
-        fit_first(model, next(batches(segments, batch_size=clips))["input_values"])
+        if isinstance(model, UnlossyModel):
+            normalise_bands(model, next(batches(segments, batch_size=64))["input_values"])
+        else:
+            fit_envelope(model, next(batches(segments, batch_size=256))["input_values"])
     return Learner(accelerator, model, config), segments
+
+
+def new_network(fields: dict[str, Any]) -> Network:
+    """An untrained restorer, or the network that `model_type` names, with these fields of its configuration.
+
+    Raises:
+        ValueError: no such network, or no such field.
+        StrictDataclassError: a field of the wrong type, or sizes that don't fit together.
+    """
+    config = AutoConfig.for_model(**{"model_type": UnlossyConfig.model_type} | fields)
+    if isinstance(config, UnlossyConfig):
+        return UnlossyModel(config)
+    if isinstance(config, UnlossyAutoencoderConfig):
+        return UnlossyAutoencoder(config)
+    raise ValueError(f"model_type must be unlossy or unlossy_autoencoder, got {config.model_type}")
 
 
 def learning_rate(peak: float, step: int, warmup: int, progress: float) -> float:
@@ -163,7 +182,7 @@ def normalise_bands(model: UnlossyModel, input_values: Tensor) -> None:
     Levels hardly vary in the treble; without this the network sees nearly the same there whatever it hears, and it
     learned to ignore its input altogether.
     """
-    bands = model._bands(model._spectrum(input_values)).flatten(0, 1)  # (frames, K, C)
+    bands = model.band_split(model.front_end(input_values)[0]).flatten(0, 1)  # (frames, K, C)
     means, deviations = bands.mean(dim=0), bands.std(dim=0) + 1e-3
     start = 0
     for linear in model.band_split.linears:
@@ -176,13 +195,12 @@ def normalise_bands(model: UnlossyModel, input_values: Tensor) -> None:
 
 
 @torch.no_grad()
-def fit_envelope(model: UnlossyModel, input_values: Tensor) -> None:
+def fit_envelope(model: UnlossyAutoencoder, input_values: Tensor) -> None:
     """Start an autoencoder's envelope as the best linear one (PCA): what is learned is how to do better."""
-    coder = model.coder
-    levels = torch.cat([coder.levels(power(model._spectrum(clip[None])[:, :, :-1]))[0] for clip in input_values])
-    vectors = grouped(levels[:, : levels.shape[1] // GROUP * GROUP]).flatten(0, 1)
-    weights = level_weights(model.config.cell_widths, model.config.sampling_rate / model.config.n_fft)
-    weights = weights.to(vectors).repeat(GROUP)
+    coder, group = model.envelope_coder, model.config.group_frames
+    levels = torch.cat([coder.features(model.front_end(clip[None])[0])[0] for clip in input_values])
+    vectors = grouped(levels[:, : levels.shape[1] // group * group], group).flatten(0, 1)
+    weights = model.grid.level_weights(model.config.side_weight).to(vectors).repeat(group)
     mean = vectors.mean(dim=0)
     variances, directions = torch.linalg.eigh(torch.cov(((vectors - mean) * weights).T).double())
     size = coder.linear_encoder.out_features

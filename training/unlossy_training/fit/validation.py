@@ -14,11 +14,11 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from unlossy import UnlossyConfig, UnlossyModel, restore
-from unlossy.hub.detail_unlossy import Missing, energy_of_noise, find_missing
-from unlossy.hub.spectral_unlossy import cell_power, inaudible_energy
+from unlossy import UnlossyAutoencoder, UnlossyConfig, UnlossyModel, decode, encode, restore
+from unlossy.hub.cells_unlossy import masked_energy
 from unlossy.metrics import SAMPLING_RATE, si_sdr, visqol
 
+from ..hub_files import Network
 from ..pairs.cells import Cells
 from ..pairs.segments import read_pair
 
@@ -40,7 +40,6 @@ class Validation:
     Args:
         pairs: split with the columns `clean` and `degraded`.
         count (`int`): clips, evenly spread over the split, or the first of a stream.
-        restores (`bool`): degraded audio goes in; otherwise the clean one, as for a compressor.
         with_visqol (`bool`): measure ViSQOL too.
         examples (`int`): clips to keep for listening.
     """
@@ -51,11 +50,10 @@ class Validation:
         pairs: "datasets.Dataset | datasets.IterableDataset",
         count: int,
         *,
-        restores: bool = True,
         with_visqol: bool = False,
         examples: int = 0,
     ):
-        self.restores, self.with_visqol = restores, with_visqol
+        self.with_visqol = with_visqol
         if isinstance(pairs, datasets.IterableDataset):
             rows = list(itertools.islice(pairs, count))
         else:
@@ -67,8 +65,11 @@ class Validation:
         self.failures: list[str] = []
         self._input_figures: dict[int, Figures] = {}
 
-    def measure(self, model: UnlossyModel) -> tuple[Figures, list[Example]]:
+    def measure(self, model: Network) -> tuple[Figures, list[Example]]:
         """
+        Args:
+            model: a restorer, or an autoencoder, which gets the clean clips.
+
         Returns:
             means over the clips of all processes: loss and terms [dB]; by how much the model raises SI-SDR at detail 0
             and 1 [dB] and ViSQOL at detail 1, untouched clips left aside, or, of a compressor, SI-SDR as it is. And, in
@@ -83,7 +84,10 @@ class Validation:
         for number, row in self.rows:
             try:
                 degraded, clean = read_pair(row)
-                figures, restored = self._measure_clip(model, number, degraded if self.restores else clean, clean)
+                if isinstance(model, UnlossyModel):
+                    figures, restored = self._measure_restored(model, number, degraded, clean)
+                else:
+                    figures, restored = self._measure_decoded(model, clean)
             except ValueError as error:
                 self.failures.append(str(error))
                 continue
@@ -99,20 +103,14 @@ class Validation:
             raise ValueError(f"no clip for validation can be used; the first: {[*self.failures, 'no clips'][0]}")
         return {name: float(np.mean(numbers)) for name, numbers in merged.items()}, examples
 
-    def _measure_clip(
+    def _measure_restored(
         self, model: UnlossyModel, number: int, given: np.ndarray, clean: np.ndarray
     ) -> tuple[Figures, np.ndarray]:
-        tensors = {"input_values": torch.from_numpy(given), "labels": torch.from_numpy(clean)}
-        with torch.no_grad():
-            batch: dict[str, Any] = {name: tensor[None].to(model.device) for name, tensor in tensors.items()}
-            output = model(**batch, detail=0.0)
-        figures = {"loss": output.loss.item(), **{name: term.item() for name, term in output.loss_terms.items()}}
+        figures = _losses(model, given, clean)
         restored = {
             detail: np.asarray(restore(given, model, sampling_rate=SAMPLING_RATE, detail=detail).audio)
             for detail in (0, 1)
         }
-        if not self.restores:
-            return figures | {f"si_sdr_{detail}": si_sdr(clean, restored[detail]) for detail in (0, 1)}, restored[1]
         if np.array_equal(given, clean):  # SI-SDR has nothing to say about what was perfect
             return figures, restored[1]
         if number not in self._input_figures:
@@ -125,6 +123,23 @@ class Validation:
         if self.with_visqol:
             figures["visqol_delta_1"] = visqol(clean, restored[1]) - before["visqol"]
         return figures, restored[1]
+
+    def _measure_decoded(self, model: UnlossyAutoencoder, clean: np.ndarray) -> tuple[Figures, np.ndarray]:
+        embedding = encode(clean, model, sampling_rate=SAMPLING_RATE)
+        decoded = {detail: np.asarray(decode(embedding, model, detail=detail).audio) for detail in (0, 1)}
+        figures = {f"si_sdr_{detail}": si_sdr(clean, audio) for detail, audio in decoded.items()}
+        return _losses(model, clean, clean) | figures, decoded[1]
+
+
+@torch.no_grad()
+def _losses(model: Network, given: np.ndarray, clean: np.ndarray) -> Figures:
+    """Loss of a clip and its terms."""
+    batch: dict[str, Any] = {
+        name: torch.from_numpy(audio)[None].to(model.device)
+        for name, audio in (("input_values", given), ("labels", clean))
+    }
+    output = model(**batch, detail=0.0)
+    return {"loss": output.loss.item(), **{name: term.item() for name, term in output.loss_terms.items()}}
 
 
 # Bitrates of MP3 that figures are given for [kbps].
@@ -144,45 +159,52 @@ class CellValidation:
         self.cells = Cells(folders, "validation", config)
         self.failures: list[str] = []
 
-    def measure(self, model: UnlossyModel) -> tuple[Figures, list[Example]]:
+    def measure(self, model: Network) -> tuple[Figures, list[Example]]:
         """
+        Args:
+            model: a restorer.
+
         Returns:
             means over pairs: `loss` and its terms; for MP3 at each of `LOW_RATES` and for all other pairs,
             `dissimilarity_…` (0 … 1) and `level_…` for each octave (edges `OCTAVES`): by how much the level of the
             treble is too high [dB], over the cells of the mid that the codec left empty. No examples.
         """
+        assert isinstance(model, UnlossyModel)
         values: dict[str, list[float]] = defaultdict(list)
         for row in self.cells.rows:
-            level, unevenness, wanted = self.cells.planes(row, 0, row["frames"])[None].unbind(2)
+            level, flatness, clean_level = self.cells.planes(row, 0, row["frames"])[None].unbind(2)
             with torch.no_grad():
-                output = model.detail_loss(level, unevenness, wanted, torch.tensor([row["known_hz"]]))
-                missing = find_missing(level, unevenness, model.detail_head, model.config, None)
+                output = model.detail_loss(level, flatness, clean_level, torch.tensor([row["known_hz"]]))
             kind = f"{row['codec']}_{row['kbps']}" if row["codec"] == "mp3" and row["kbps"] in LOW_RATES else "other"
             assert output.loss is not None
             terms = {"loss": output.loss, **(output.loss_terms or {})}
             for name, term in (*terms.items(), (f"dissimilarity_{kind}", terms["dissimilarity"])):
                 values[name].append(term.item())
-            for octave, decibels in level_errors(missing, wanted, row["known_hz"], model.config).items():
+            for octave, decibels in level_errors(model, level, flatness, clean_level, row["known_hz"]).items():
                 values[f"level_{kind}_{octave}"].append(decibels)
         return {name: float(np.mean(numbers)) for name, numbers in sorted(values.items())}, []
 
 
-def level_errors(missing: Missing, wanted: Tensor, known_hz: float, config: UnlossyConfig) -> dict[int, float]:
-    """Mean error of the level [dB] that the cells of the mid are filled to which a codec left empty, in each octave.
+@torch.no_grad()
+def level_errors(
+    model: UnlossyModel, level: Tensor, flatness: Tensor, clean_level: Tensor, known_hz: float
+) -> dict[int, float]:
+    """Mean error of the level [dB] that the spectral holes of the mid are filled to, in each octave.
 
     Args:
-        wanted (`Tensor` of shape `(B, T, cells, 2)`): level of the clean signal, see [`cell_levels`].
-        known_hz (`float`): up to where it is to be believed [Hz].
+        level, flatness, clean_level (`Tensor` of shape `(B, T, cells, 2)`): see [`UnlossyModel.detail_loss`] [dB].
+        known_hz (`float`): up to where the clean level is to be believed [Hz].
     """
-    filled = missing.energy + energy_of_noise(missing, missing.deficit, config)
-    target = cell_power(wanted, config.n_fft)
-    floor = inaudible_energy(target) + 1e-6
+    cells = model.detail_head(level, flatness)
+    filled = cells.energy + model.fill.noise_energy(cells, cells.deficit)
+    target = model.grid.level_energy(clean_level)
+    floor = masked_energy(target) + 1e-6
     error = 10 * torch.log10((filled + floor) / (target + floor))[..., 0]
-    empty = (missing.energy < missing.present)[..., 0]
-    top = torch.tensor(config.cell_widths).cumsum(0) * (config.sampling_rate / config.n_fft)
+    hole = (cells.energy < cells.reference)[..., 0]
+    top = model.grid.edges_hz[1:]
     errors = {}
     for low, high in pairwise(OCTAVES):
-        chosen = empty & (top > low) & (top <= min(high, known_hz))
+        chosen = hole & (top > low) & (top <= min(high, known_hz))
         if chosen.any():
             errors[high] = error[chosen].mean().item()
     return errors

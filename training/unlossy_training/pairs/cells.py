@@ -6,15 +6,14 @@ seconds of audio in the time that decoding one would take.
     unlossy-train fit training/recipes/unlossy-44khz-detail.yaml --cells cells/ --output detail/
 
 A cell is a few bins of the spectrum of mid or side in one frame (`UnlossyConfig.cell_widths`). In cells/, for each
-split: `train.f16` (frames one after another, each the level and the unevenness of its degraded cells and the level of
-its clean ones [nepers of energy], in half precision) and `train.csv` (a row for each pair); `cells.json` (what cells
-they are). Letters: T frames, see `spectral_unlossy.py`.
+split: `train.f16` (frames one after another, each the level and the spectral flatness of its degraded cells and the
+level of its clean ones [dB], in half precision) and `train.csv` (a row for each pair); `cells.json` (what cells they
+are). Letters: T frames, see `cells_unlossy.py`.
 """
 
 import argparse
 import csv
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,8 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from unlossy import UnlossyConfig
-from unlossy.hub.spectral_unlossy import cell_levels, power, stft, to_mid_side
+from unlossy.hub.cells_unlossy import CellGrid
+from unlossy.hub.spectral_unlossy import power, stft, to_mid_side
 
 from ..corpus.recordings import UnusableError
 from ..hub_files import find_file
@@ -36,10 +36,10 @@ from .segments import SKIPPED_START, known_up_to, load_split, read_pair
 
 OWNERS = "counts.json"  # of pairs: whose recordings they are
 SPLITS = ("train", "validation")
-PLANES = ("level", "unevenness", "wanted")  # of a frame
-FIELDS = ("n_fft", "hop_length", "sampling_rate", "band_counts", "band_widths", "cell_width")  # decide what a cell is
+PLANES = ("level", "flatness", "clean_level")  # of a frame
+FIELDS = ("n_fft", "sampling_rate", "band_counts", "band_widths", "cell_width")  # decide what a cell is
 COLUMNS = ("start", "frames", "known_hz", "codec", "kbps", "source")
-SILENT = -27.0  # [nepers of energy]: as good as nothing, which stays nothing whatever the gain
+SILENT = -117.0  # [dB]: as good as nothing, which stays nothing whatever the gain
 # Equalisers, the same for both sides: mastering differs by more than the few works in a corpus do.
 LEVEL = (-18.0, 3.0)  # [dB]
 TILT = 2.5  # [dB an octave], either way, about `PIVOT`
@@ -49,10 +49,10 @@ SHELF, SHELF_EDGE, SHELF_WIDTH = 12.0, (0.0, 4.0), (0.1, 0.5)  # [dB] either way
 
 
 def cells_of(audio: np.ndarray, config: UnlossyConfig) -> tuple[Tensor, Tensor]:
-    """Level and unevenness of `(channels, samples)`, both `(T, cells, 2)` [nepers of energy], see [`cell_levels`]."""
+    """Level and flatness of `(channels, samples)`, both `(T, cells, 2)` [dB], see [`CellGrid.levels`]."""
     spectrum = stft(to_mid_side(torch.from_numpy(audio)[None]), config.n_fft, config.hop_length)
-    level, unevenness = cell_levels(power(spectrum[:, :, :-1]), config.cell_widths, config.n_fft)
-    return level[0], unevenness[0]
+    level, flatness = CellGrid.of(config).levels(power(spectrum[:, :, :-1]))
+    return level[0], flatness[0]
 
 
 def cell_pair(row: dict[str, Any], config: UnlossyConfig) -> tuple[np.ndarray, dict[str, Any]]:
@@ -62,9 +62,9 @@ def cell_pair(row: dict[str, Any], config: UnlossyConfig) -> tuple[np.ndarray, d
         ValueError: see [`read_pair`].
     """
     degraded, clean = (np.ascontiguousarray(side[:, SKIPPED_START:]) for side in read_pair(row))
-    level, unevenness = cells_of(degraded, config)
-    wanted, _ = cells_of(clean, config)
-    planes = torch.stack([level, unevenness, wanted], dim=1)[2:-2]  # frames whose whole window is on audio
+    level, flatness = cells_of(degraded, config)
+    clean_level, _ = cells_of(clean, config)
+    planes = torch.stack([level, flatness, clean_level], dim=1)[2:-2]  # frames whose whole window is on audio
     about: dict[str, Any] = {"frames": len(planes), "known_hz": known_up_to(clean)}
     about |= {"codec": row.get("codec") or "", "kbps": row.get("bitrate_kbps") or 0, "source": row.get("source") or ""}
     return planes.half().numpy(), about
@@ -179,22 +179,22 @@ class CellSegments(Dataset):
     """
 
     def __init__(self, cells: Cells, frames: int, seed: int, config: UnlossyConfig):
-        self.cells, self.frames, self.seed = cells, frames, seed
+        self.cells, self.frames, self.seed, self.config = cells, frames, seed, config
         self.rows = [row for row in cells.rows if row["frames"] >= frames]
         if not self.rows:
             raise ValueError(f"no pair is as long as a segment of {frames} frames: lower segment_seconds")
-        edges = np.cumsum([0, *config.cell_widths]) * config.sampling_rate / config.n_fft
+        edges = CellGrid.of(config).edges_hz.numpy()
         self.octaves = np.log2(np.sqrt(np.maximum(edges[:-1], 20.0) * edges[1:]) / PIVOT)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         random = np.random.default_rng((self.seed, index))
         row = self.rows[int(random.integers(len(self.rows)))]
         planes = self.cells.planes(row, int(random.integers(row["frames"] - self.frames + 1)), self.frames)
-        level, unevenness, wanted = planes.unbind(1)
+        level, flatness, clean_level = planes.unbind(1)
         gain = torch.from_numpy(equaliser(self.octaves, random)[:, None])
-        level, wanted = (torch.where(x > SILENT, x + gain, x) for x in (level, wanted))
+        level, clean_level = (torch.where(x > SILENT, x + gain, x) for x in (level, clean_level))
         return {
-            "level": level, "unevenness": unevenness, "wanted": wanted,
+            "level": level, "flatness": flatness, "clean_level": clean_level,
             "known_hz": torch.tensor(row["known_hz"]), "failures": [],
         }  # fmt: skip
 
@@ -207,13 +207,13 @@ class CellSegments(Dataset):
 
 
 def equaliser(octaves: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """A random level, tilt, bell and shelf on cells so many octaves from `PIVOT`: float32 [nepers of energy]."""
+    """A random level, tilt, bell and shelf on cells so many octaves from `PIVOT`: float32 [dB]."""
     decibels = random.uniform(*LEVEL) + random.uniform(-TILT, TILT) * octaves
     bell = (octaves - random.uniform(*BELL_CENTRE)) / random.uniform(*BELL_WIDTH)
     decibels += random.uniform(-BELL, BELL) * np.exp(-np.square(bell))
     shelf = (octaves - random.uniform(*SHELF_EDGE)) / random.uniform(*SHELF_WIDTH)
     decibels += random.uniform(-SHELF, SHELF) * random.integers(2) / (1 + np.exp(-shelf))
-    return (decibels * (math.log(10) / 10)).astype(np.float32)
+    return decibels.astype(np.float32)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

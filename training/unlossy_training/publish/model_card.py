@@ -12,7 +12,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from unlossy import UnlossyConfig, load_model
+from unlossy import UnlossyAutoencoderConfig, UnlossyConfig
 from unlossy.codecs import CODECS
 from unlossy_space import EXAMPLES
 
@@ -22,6 +22,7 @@ from ..evaluation.comparing import ALL
 from ..evaluation.measuring import EMBEDDED, INPUT, METRICS
 from ..evaluation.summary import change, deciding, markdown, worst_clips
 from ..fit.record import Record
+from ..hub_files import load_network
 from ..pairs.dataset_card import table
 
 TEMPLATES = Path(__file__).parent / "cards"
@@ -39,7 +40,7 @@ class Description:
 
     Attributes:
         name (`str`): of the model.
-        config (`UnlossyConfig`): of the network.
+        config (`UnlossyConfig` or `UnlossyAutoencoderConfig`): of the network.
         parameters (`int`): of the network.
         license (`str`): of the weights, as the Hub spells it.
         endpoint (`str`): address of the Hub.
@@ -50,7 +51,7 @@ class Description:
     """
 
     name: str
-    config: UnlossyConfig
+    config: UnlossyConfig | UnlossyAutoencoderConfig
     parameters: int
     license: str = "apache-2.0"
     endpoint: str = HUB
@@ -63,7 +64,7 @@ class Description:
     @classmethod
     def of(cls, checkpoint: Path, **fields: Any) -> "Description":
         """That of a checkpoint, named after its repository, or after its folder."""
-        model = load_model(checkpoint, device="cpu")
+        model = load_network(checkpoint)
         name = (fields.get("repo_id") or checkpoint.resolve().name).split("/")[-1]
         return cls(name, model.config, sum(parameter.numel() for parameter in model.parameters()), **fields)
 
@@ -128,7 +129,7 @@ def make_card(description: Description, evaluation: dict[str, Any], record: Reco
     """
     refuse_unattributed(record["data"])
     summary = ordered(evaluation["summary"])
-    compresses = not description.config.residual
+    compresses = isinstance(description.config, UnlossyAutoencoderConfig)
     data = ModelCardData(
         base_model=description.base_model,
         datasets=[description.pairs_id] if description.pairs_id else None,
@@ -140,7 +141,7 @@ def make_card(description: Description, evaluation: dict[str, Any], record: Reco
         tags=["audio", *(CODER_TAGS if compresses else RESTORER_TAGS), "unlossy"],
     )
     figures: dict[str, Any]
-    if compresses:
+    if isinstance(description.config, UnlossyAutoencoderConfig):
         figures = {"rate": rate(description.config), "rates": rates(summary)}
     else:
         figures = {
@@ -239,7 +240,7 @@ def _coded(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 yield metric, version
 
 
-def rate(config: UnlossyConfig) -> dict[str, Any]:
+def rate(config: UnlossyAutoencoderConfig) -> dict[str, Any]:
     """What an autoencoder makes of a second of stereo."""
     samples = 2 * config.sampling_rate
     values = config.embedding_size * config.sampling_rate / config.hop_length

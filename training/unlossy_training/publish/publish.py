@@ -19,9 +19,10 @@ from pathlib import Path
 
 from huggingface_hub import constants
 from huggingface_hub.utils import disable_progress_bars
+from transformers import AutoConfig
 from transformers.utils.logging import disable_progress_bar
 
-from unlossy import UnlossyConfig
+from unlossy import UnlossyAutoencoderConfig
 
 from ..corpus.recordings import find_recordings
 from ..evaluation import saved
@@ -50,7 +51,7 @@ def plan(options: argparse.Namespace, checkpoint: Path, folder: Path) -> list[Up
             raise ValueError(
                 "a Space is built without a token, and can't install from a private repository: leave --private out"
             )
-        if not UnlossyConfig.from_pretrained(checkpoint).residual:
+        if isinstance(AutoConfig.from_pretrained(checkpoint), UnlossyAutoencoderConfig):
             raise ValueError(f"{checkpoint} is an autoencoder, and the Space shows a restorer: leave --space out")
         staged_space.stage(options.space, space, options.repo_id, constants.ENDPOINT)
 

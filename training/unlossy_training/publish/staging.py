@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from transformers import pipeline
 
 from unlossy import (
+    UnlossyAutoencoder,
     UnlossyFeatureExtractor,
     UnlossyModel,
     decode,
     encode,
     load_embedding,
-    load_model,
     restore,
     save_embedding,
 )
@@ -39,6 +40,7 @@ from ..evaluation import measuring, saved
 from ..evaluation.cases import Case
 from ..evaluation.plots import plot_all, plot_metrics, plot_rates
 from ..fit import record
+from ..hub_files import Network, load_network
 
 DEGRADED, ORIGINAL = "canon_64kbps.mp3", "canon.flac"
 LARGEST_DIFFERENCE = 1e-4  # between the samples of both processes; 16 bits have steps of 3e-5
@@ -55,17 +57,24 @@ class Blocker:
 sys.meta_path.insert(0, Blocker())
 
 import numpy as np
-from transformers import AutoFeatureExtractor, AutoModel, pipeline
+import torch
+from transformers import AutoFeatureExtractor, AutoModel, AutoModelForAudioTokenization, pipeline
 
-model, song, result = sys.argv[1:]
-restorer = pipeline("audio-to-audio", model=model, trust_remote_code=True)
-np.save(result, restorer(song)["audio"])
-model = AutoModel.from_pretrained(model, trust_remote_code=True)
-inputs = AutoFeatureExtractor.from_pretrained(sys.argv[1], trust_remote_code=True)(
-    np.zeros((2, 44100), np.float32), sampling_rate=44100
-)
-assert model.encode(**inputs).embeddings.ndim == 3
+kind, folder, song, result = sys.argv[1:]
+auto = AutoModel if kind == "unlossy" else AutoModelForAudioTokenization
+model = auto.from_pretrained(folder, trust_remote_code=True)
+extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=True)
 assert type(model).__module__.startswith("transformers_modules."), type(model).__module__
+if kind == "unlossy":
+    inputs = extractor(np.zeros((2, 44100), np.float32), sampling_rate=44100)
+    assert model.encode(**inputs).embeddings.ndim == 3
+    audio = pipeline("audio-to-audio", model=folder, trust_remote_code=True)(song)["audio"]
+else:
+    inputs = extractor(np.load(song), sampling_rate=44100)
+    with torch.inference_mode():
+        embeddings = model.encode(**inputs).embeddings
+        audio = model.decode(embeddings, num_samples=inputs["input_values"].shape[2]).audio_values[0].numpy()
+np.save(result, audio)
 assert "unlossy" not in sys.modules
 """
 
@@ -79,29 +88,34 @@ def stage(checkpoint: Path, folder: Path, evaluation: dict[str, Any], recordings
         evaluation (`dict`): of this checkpoint, see [`unlossy_training.evaluation.saved.read`].
         recordings (`Path`, *optional*): the folder or dataset that was evaluated on, for spectrograms of its clips.
     """
-    model = load_model(checkpoint, device="cpu")
+    model = load_network(checkpoint)
     extractor = UnlossyFeatureExtractor(sampling_rate=model.config.sampling_rate)
-    pipe: Any = pipeline("audio-to-audio", model=model, feature_extractor=extractor)  # type: ignore[call-overload]
-    pipe.save_pretrained(folder)
+    if isinstance(model, UnlossyModel):
+        pipe: Any = pipeline("audio-to-audio", model=model, feature_extractor=extractor)  # type: ignore[call-overload]
+        pipe.save_pretrained(folder)
+    else:
+        model.save_pretrained(folder)
+        extractor.save_pretrained(folder)
     if (checkpoint / record.FILE).exists():
         shutil.copyfile(checkpoint / record.FILE, folder / record.FILE)
     saved.write(folder / saved.FILE, evaluation)
     (folder / "LICENSE").write_text(importlib.metadata.distribution("unlossy").read_text("licenses/LICENSE") or "")
     _plot(checkpoint, model, folder / "plots", evaluation, recordings)
     (folder / "examples").mkdir()
-    (_give_restored if model.config.residual else _give_decoded)(model, folder / "examples")
+    if isinstance(model, UnlossyModel):
+        _give_restored(model, folder / "examples")
+    else:
+        _give_decoded(model, folder / "examples")
 
 
-def _plot(
-    checkpoint: Path, model: UnlossyModel, folder: Path, evaluation: dict[str, Any], recordings: Path | None
-) -> None:
+def _plot(checkpoint: Path, model: Network, folder: Path, evaluation: dict[str, Any], recordings: Path | None) -> None:
     folder.mkdir()
     summary, rows = evaluation["summary"], evaluation["clips"]
     if recordings:
         cases = [Case(row["clip"], row["codec"], row["kbps"], recordings / row["clip"]) for row in rows]
         with tempfile.TemporaryDirectory() as cache:
             plot_all(folder, summary, rows, cases, measuring.prepare(str(checkpoint), Path(cache)))
-    elif model.config.residual:
+    elif isinstance(model, UnlossyModel):
         for codec in dict.fromkeys(row["codec"] for row in summary if row["codec"] != LOSSLESS):
             plot_metrics(folder / f"{codec}.png", [row for row in summary if row["codec"] == codec])
     else:
@@ -116,7 +130,7 @@ def _give_restored(model: UnlossyModel, folder: Path) -> None:
     _draw(folder, DEGRADED, {"input": folder / DEGRADED, "restored": restored, "original": folder / ORIGINAL})
 
 
-def _give_decoded(model: UnlossyModel, folder: Path) -> None:
+def _give_decoded(model: UnlossyAutoencoder, folder: Path) -> None:
     shutil.copyfile(EXAMPLES / ORIGINAL, folder / ORIGINAL)
     stem = Path(ORIGINAL).stem
     save_embedding(encode(folder / ORIGINAL, model), folder / f"{stem}{SUFFIX}")
@@ -135,7 +149,8 @@ def _read(path: Path) -> np.ndarray:
 
 
 def check(checkpoint: Path, folder: Path) -> float:
-    """Load a staged folder by the code in it, in a process that can't import the package, and restore the example.
+    """Load a staged folder by the code in it, in a process that can't import the package, and restore the example, or
+    encode and decode it.
 
     Returns:
         `float`: the largest difference of a sample from what the package makes of the checkpoint itself.
@@ -143,11 +158,21 @@ def check(checkpoint: Path, folder: Path) -> float:
     Raises:
         ValueError: it can't be loaded, or the results differ.
     """
-    song = EXAMPLES / DEGRADED
-    wanted = np.asarray(restore(song, load_model(checkpoint, device="cpu")).audio)
+    model = load_network(checkpoint)
     with tempfile.TemporaryDirectory() as temporary:
         result = Path(temporary, "result.npy")
-        command = [sys.executable, "-P", "-c", WITHOUT_THE_PACKAGE, str(folder.resolve()), str(song.resolve())]
+        if isinstance(model, UnlossyModel):
+            song = EXAMPLES / DEGRADED
+            wanted = np.asarray(restore(song, model).audio)
+        else:
+            song = Path(temporary, "song.npy")
+            audio = _read(EXAMPLES / ORIGINAL)
+            np.save(song, audio)
+            with torch.inference_mode():
+                embeddings = model.encode(torch.from_numpy(audio)[None]).embeddings
+                wanted = model.decode(embeddings, num_samples=audio.shape[1]).audio_values[0].numpy()
+        names = [model.config.model_type, str(folder.resolve()), str(song.resolve())]
+        command = [sys.executable, "-P", "-c", WITHOUT_THE_PACKAGE, *names]
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         # A cache of its own: code of an earlier version may lie in the user's.
         environment |= {"HF_HUB_OFFLINE": "1", "HF_HOME": temporary, "CUDA_VISIBLE_DEVICES": ""}
@@ -158,5 +183,5 @@ def check(checkpoint: Path, folder: Path) -> float:
         given = np.load(result)
     difference = float(np.abs(given - wanted).max()) if given.shape == wanted.shape else float("inf")
     if not difference <= LARGEST_DIFFERENCE:
-        raise ValueError(f"{folder} restores {song.name} differently from {checkpoint}: by up to {difference:g}")
+        raise ValueError(f"{folder} makes of {song.name} something else than {checkpoint}: by up to {difference:g}")
     return difference
