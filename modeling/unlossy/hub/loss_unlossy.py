@@ -7,6 +7,9 @@
 Terms of its detail and of the autoencoder's envelope, which have levels to go by where there is no phase:
 
 * `envelope`: error of the predicted deficit or of the level of each cell [dB].
+* `level`: squared error of the long-term level in each band above the cutoff, of the detail alone [dB²]. The square
+  makes it right in the mean: by the absolute error of single cells, treble that may or may not have been there comes
+  out too quiet.
 * `dissimilarity`: how differently the envelope moves, over time and from band to band, 0 … 1. Its temporal pattern is
   more predictable and more audible than its level. Bands are weighted by ViSQOL's sensitivity.
 
@@ -22,7 +25,7 @@ from .cells_unlossy import DECIBEL, CellGrid, masked_energy
 from .similarity_unlossy import STEP, auditory_levels, band_weights, similarity
 from .spectral_unlossy import power
 
-WEIGHTS = {"waveform": 1.0, "zones": 0.5, "envelope": 0.5, "dissimilarity": 10.0}
+WEIGHTS = {"waveform": 1.0, "zones": 0.5, "envelope": 0.5, "level": 0.01, "dissimilarity": 10.0}
 # Errors this far below the clean signal count as none: what is already good must stay, and a pair without any
 # degradation must not divide by zero.
 WAVEFORM_FLOOR = 10**-4.0
@@ -30,6 +33,8 @@ ZONE_FLOOR = 10**-2.5
 # A smaller deficit counts as none [dB]. Where the codec preserved a cell to within some decibels, its error is small
 # too, and noise would be more than the error: this keeps the detail out of preserved cells.
 TOLERATED_DEFICIT = 0.5 * DECIBEL
+LEVEL_FLOOR = 10**-7.5  # of the loudest band: no band's long-term level counts as lower [power ratio]
+BANDS_AN_OCTAVE = 3  # that long-term levels are compared in
 SIDE_WEIGHT = 0.5  # of the side's dissimilarity; a mono downmix has the mid alone
 
 
@@ -68,6 +73,7 @@ def faithful_terms(
 
 def detail_terms(
     *,
+    energy: Tensor,
     reference: Tensor,
     deficit: Tensor,
     filled: Tensor,
@@ -78,6 +84,7 @@ def detail_terms(
 ) -> dict[str, Tensor]:
     """
     Args:
+        energy (`Tensor` of shape `(B, T, cells, 2)`): of the input.
         reference (`Tensor` of shape `(B, T, cells, 2)`): energy that deficits are counted from.
         deficit (`Tensor` of shape `(B, T, cells, 2)`): predicted [dB]; below 0 counts as 0.
         filled (`Tensor` of shape `(B, T, cells, 2)`): energy with detail.
@@ -88,7 +95,7 @@ def detail_terms(
             any prediction is right.
 
     Returns:
-        `envelope` [dB] and `dissimilarity` (0 … 1), each of shape `()`.
+        `envelope` [dB], `level` [dB²] and `dissimilarity` (0 … 1), each of shape `()`.
     """
     valid = torch.ones_like(reference[:, :, :1, :1]) if frame_mask is None else frame_mask.float()
     if known is not None:
@@ -99,9 +106,13 @@ def detail_terms(
     error = (deficit - true_deficit).where((true_deficit > 0) | (deficit > 0), 0)
     if known is not None:
         error = error.where(known, 0)
+    hole = valid * (energy < reference)
+    if known is not None:
+        hole = hole * known
     return {
         # Of the absolute error, whose minimum is the median: any other quantile is a bias.
         "envelope": _audible_mean(error.abs(), valid, grid),
+        "level": _level_error(clean, filled, hole, grid).mean(),
         "dissimilarity": _dissimilarity(clean, filled, valid, grid, SIDE_WEIGHT),
     }
 
@@ -133,6 +144,25 @@ def _audible_mean(distance: Tensor, valid: Tensor, grid: CellGrid) -> Tensor:
     audible = grid.erb_widths()[:, None].to(distance)
     means = (distance * audible * valid).sum(dim=(1, 2)) / (audible.sum() * valid.sum(dim=(1, 2)))
     return means.mean()
+
+
+def _level_error(clean: Tensor, given: Tensor, hole: Tensor, grid: CellGrid) -> Tensor:
+    """Squared error of the long-term level in spectral holes [dB²], `(B, 2)`: mean over the bands that are holes for
+    more than half of the time, 0 where there are none."""
+    edges = grid.edges_hz.to(clean)
+    centres = (edges[1:] + edges[:-1]) / 2
+    band = ((centres / centres[0]).log2() * BANDS_AN_OCTAVE).long()
+    band = torch.nn.functional.one_hot(band).to(clean) * (edges[1:] - edges[:-1])[:, None]  # (cells, bands)
+
+    def in_bands(cells: Tensor) -> Tensor:
+        return cells.sum(dim=1).transpose(1, 2) @ band  # (B, 2, bands)
+
+    with torch.autocast(given.device.type, enabled=False):  # sums of energies need all their bits
+        wanted, got = in_bands(clean * hole), in_bands(given * hole)
+        floor = LEVEL_FLOOR * in_bands(clean).amax(dim=2, keepdim=True) + 1e-6
+        counted = (in_bands(hole) > 0.5 * in_bands(torch.ones_like(hole))).to(clean)
+    error = DECIBEL * torch.log((got + floor) / (wanted + floor))
+    return (error.square() * counted).sum(dim=2) / counted.sum(dim=2).clamp(min=1)
 
 
 def _dissimilarity(clean: Tensor, given: Tensor, valid: Tensor, grid: CellGrid, side_weight: float) -> Tensor:

@@ -207,6 +207,7 @@ class UnlossyModel(UnlossyPreTrainedModel):
             edges = self.grid.edges_hz[1:].to(known_hz)
             known = (edges <= known_hz[:, None])[:, None, :, None]
         return detail_terms(
+            energy=cells.energy,
             reference=cells.reference,
             deficit=cells.deficit.clamp(max=self.config.max_deficit),
             filled=cells.energy + self.fill.noise_energy(cells, cells.deficit),

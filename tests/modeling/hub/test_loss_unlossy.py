@@ -45,6 +45,7 @@ def loss_of(clean: Tensor, degraded: Tensor, faithful: Tensor) -> tuple[float, d
 
 def terms_of_detail(energy: Tensor, deficit: Tensor, clean: Tensor, known: Tensor | None = None) -> dict[str, Tensor]:
     return detail_terms(
+        energy=energy / 2,  # all cells are spectral holes
         reference=energy,
         deficit=deficit,
         filled=energy * 10 ** (deficit.clamp(min=0) / 10),
@@ -52,6 +53,20 @@ def terms_of_detail(energy: Tensor, deficit: Tensor, clean: Tensor, known: Tenso
         known=known,
         grid=GRID,
     )
+
+
+def test_level_is_the_long_term_level_of_spectral_holes() -> None:
+    """6 dB too quiet on average costs 36 dB², however it is spread over time; where the codec kept all, nothing."""
+    shape = (1, 40, len(GRID.widths), 2)
+    torch.manual_seed(0)
+    clean, given = torch.rand(shape) + 0.5, torch.rand(shape) + 0.5
+    given = given * clean.mean(dim=1, keepdim=True) / given.mean(dim=1, keepdim=True) / 10**0.6
+    reference = torch.ones(shape)
+    for energy, expected in ((torch.zeros(shape), 36.0), (reference, 0.0)):
+        terms = detail_terms(
+            energy=energy, reference=reference, deficit=torch.zeros(shape), filled=given, clean=clean, grid=GRID
+        )
+        assert terms["level"].item() == pytest.approx(expected, abs=0.1)
 
 
 def test_perfect_audio_left_alone_costs_nothing() -> None:
