@@ -93,6 +93,12 @@ def load_checkpoint(name: str | os.PathLike[str], device: str, *kinds: type[Mode
     elif not available.get(device, False):
         raise ValueError(f"device {device!r} is not available here; use --device auto or cpu")
     name = os.fspath(name)
+    missing = (
+        f"{name}: no Unlossy model found, neither a folder with config.json and model.safetensors nor a Hub repository "
+        "that can be reached"
+    )
+    if Path(name).parent == Path(SHIPPED_MODEL).parent:
+        missing = f"{name}: the model of the package is not there; install unlossy again"
     try:
         found = PreTrainedConfig.get_config_dict(name)[0].get("model_type")
         for kind in kinds:
@@ -101,14 +107,11 @@ def load_checkpoint(name: str | os.PathLike[str], device: str, *kinds: type[Mode
     except (RuntimeError, SafetensorError) as error:
         raise ModelNotFoundError(f"{name}: its weights are damaged, or those of another model; get it again") from error
     except (OSError, ValueError, StrictDataclassError) as error:
-        if Path(name).parent == Path(SHIPPED_MODEL).parent:
-            raise ModelNotFoundError(f"{name}: the model of the package is not there; install unlossy again") from error
-        raise ModelNotFoundError(
-            f"{name}: no Unlossy model found, neither a folder with config.json and model.safetensors nor a Hub "
-            "repository that can be reached"
-        ) from error
+        raise ModelNotFoundError(missing) from error
+    if found not in KINDS:
+        raise ModelNotFoundError(missing)
     wanted = " or ".join(KINDS[type_of(kind)] for kind in kinds)
-    raise ModelNotFoundError(f"{name} is {KINDS.get(str(found), 'no Unlossy model')}: name {wanted} with --model")
+    raise ModelNotFoundError(f"{name}: this model is {KINDS[found]}; name {wanted} with --model")
 
 
 def type_of(kind: type[PreTrainedModel]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from unlossy import ModelNotFoundError, UnlossyConfig, UnlossyModel, load_model, restore
+from unlossy import ModelNotFoundError, UnlossyAutoencoder, UnlossyConfig, UnlossyModel, load_model, restore
 from unlossy.hub.audio_unlossy import AudioError, AudioReader
 from unlossy.hub.audio_writing_unlossy import AudioWriter
 from unlossy.hub.streaming_unlossy import CHANNEL_GROUPS, GUARD_SECONDS
@@ -311,7 +311,7 @@ def shrink_config(folder: Path) -> None:
 
 def break_config(folder: Path) -> None:
     config = folder / "config.json"
-    config.write_text(config.read_text().replace('"hop_length": 512', '"hop_length": 100'))
+    config.write_text(config.read_text().replace('"n_fft": 2048', '"n_fft": 100'))
 
 
 def spoil_config(folder: Path) -> None:
@@ -339,6 +339,15 @@ def test_damaged_model_is_named(saved_model: Path, damage: Callable[[Path], None
     with pytest.raises(ModelNotFoundError, match="model") as caught:
         load_model(saved_model)
     assert str(caught.value).startswith(f"{saved_model}: ")
+
+
+def test_an_autoencoder_is_no_restorer(make_autoencoder: Callable[..., UnlossyAutoencoder], tmp_path: Path) -> None:
+    model = make_autoencoder()
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ModelNotFoundError, match="this model is an autoencoder; name a restorer with --model"):
+        load_model(tmp_path)
+    with pytest.raises(ValueError, match="is an autoencoder: name a restorer"):
+        restore(np.zeros(5000, np.float32), model, sampling_rate=RATE)  # type: ignore[arg-type]
 
 
 def test_missing_folder_is_named(tmp_path: Path) -> None:

@@ -64,8 +64,10 @@ def test_rows_compare_input_restored_and_baselines(songs: Path, make_setup: Call
     assert {values.pop("pre_echo") for values in figures.values()} == {None}  # a chord has no attacks
     assert {len(values) for values in figures.values()} == {8}
     assert np.isfinite([list(values.values()) for values in figures.values()]).all()
-    # The model's heads are random: that it does harm must show.
-    assert figures["detail 1"]["si_sdr"] < figures["detail 0"]["si_sdr"] < figures["input"]["si_sdr"] < 60
+    # The model's heads are random: that it does harm must show, and that the detail is another one.
+    faithful, full = (figures[name]["si_sdr"] for name in ("detail 0", "detail 1"))
+    assert max(faithful, full) < figures["input"]["si_sdr"] < 60
+    assert abs(faithful - full) > 0.1
     assert figures["input"]["si_sdr_below_cutoff"] > figures["input"]["si_sdr"]
     assert figures["oracle noise"]["si_sdr_below_cutoff"] == pytest.approx(
         figures["input"]["si_sdr_below_cutoff"], abs=0.1

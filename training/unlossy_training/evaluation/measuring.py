@@ -213,8 +213,12 @@ def compare(
 
 
 def restored(degraded: np.ndarray, setup: Setup, detail: float) -> np.ndarray:
-    """`(channels, samples)` at 44.1 kHz to the same, by the model of the setup."""
-    return np.asarray(restore(degraded, _load(setup.model), sampling_rate=SAMPLING_RATE, detail=detail).audio)
+    """`(channels, samples)` at 44.1 kHz to the same: what the restorer of the setup makes of it, or what comes back out
+    of the autoencoder's embedding."""
+    model = _load(setup.model)
+    if setup.compresses:
+        return np.asarray(decode(encode(degraded, model, sampling_rate=SAMPLING_RATE), model, detail=detail).audio)
+    return np.asarray(restore(degraded, model, sampling_rate=SAMPLING_RATE, detail=detail).audio)
 
 
 @dataclass
