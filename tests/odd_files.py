@@ -23,6 +23,18 @@ def make_music(seconds: float, rate: int = RATE, channels: int = 2, seed: int = 
     return (0.05 * low * beats).astype(np.float32)
 
 
+def wav_bytes(samples: np.ndarray, rate: int, mask: int | None = None, kind: int = 1) -> bytes:
+    """A WAV file of the samples as they are, of shape `(samples, channels)`, with the mask of its speakers."""
+    bits, channels = 8 * samples.itemsize, samples.shape[1]
+    block = channels * samples.itemsize
+    tail = b""
+    if mask is not None:
+        tail = struct.pack("<HHIH", 22, bits, mask, kind) + bytes.fromhex("000000001000800000aa00389b71")
+    head = struct.pack("<HHIIHH", kind if mask is None else 0xFFFE, channels, rate, rate * block, block, bits) + tail
+    chunks = b"WAVEfmt " + struct.pack("<I", len(head)) + head + b"data" + struct.pack("<I", samples.nbytes)
+    return b"RIFF" + struct.pack("<I", len(chunks) + samples.nbytes) + chunks + samples.tobytes()
+
+
 def find_lag(audio: np.ndarray, reference: np.ndarray) -> int:
     """By how many samples the end of `audio` is late, from the cross-correlation of the first channels' last 0.4 s."""
     length = 2 * RATE // 5

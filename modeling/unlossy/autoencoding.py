@@ -19,11 +19,11 @@ from torch import Tensor
 from .embedding import Embedding, EmbeddingError, weights_fingerprint
 from .hub.audio_unlossy import Resampler
 from .hub.audio_writing_unlossy import AudioWriter
+from .hub.layout_unlossy import channel_groups
 from .hub.modeling_unlossy import UnlossyModel
 from .hub.restoration_unlossy import Restored, load_model
 from .hub.spectral_unlossy import num_frames
 from .hub.streaming_unlossy import (
-    CHANNEL_GROUPS,
     Collector,
     Overlapping,
     PeakGuard,
@@ -73,7 +73,7 @@ def encode(
     with ExitStack() as stack:
         source = stack.enter_context(open_source(audio, sampling_rate))
         rate, channels, total = source.sampling_rate, source.channels, source.num_frames
-        groups = CHANNEL_GROUPS[channels]
+        groups = channel_groups(source.speakers)
 
         @torch.inference_mode()
         def embed(block: np.ndarray, _: int) -> np.ndarray:
@@ -102,7 +102,7 @@ def encode(
         values=np.concatenate(parts, axis=1),
         envelope_steps=model.coder.steps().float().numpy().reshape(-1, config.envelope_size),
         sampling_rate=rate,
-        channels=channels,
+        speakers=source.speakers,
         num_frames=received,
         # Of a folder its name only: where it lies is nobody's business.
         model=Path(name).resolve().name if os.path.isdir(name) else name,
@@ -152,7 +152,7 @@ def decode(
             f"this embedding has (frames, values) {embedding.values.shape[1:]}, but {embedding.seconds:.3f} s of audio "
             f"have {expected}: encode the audio again"
         )
-    groups = CHANNEL_GROUPS[embedding.channels]
+    groups = channel_groups(embedding.speakers)
 
     @torch.inference_mode()
     def rebuild(block: np.ndarray, position: int) -> np.ndarray:
@@ -172,7 +172,13 @@ def decode(
         if output is not None:
             sink = stack.enter_context(
                 AudioWriter(
-                    output, rate, embedding.channels, bit_depth=bit_depth, tags=embedding.tags, overwrite=overwrite
+                    output,
+                    rate,
+                    embedding.channels,
+                    speakers=embedding.speakers,
+                    bit_depth=bit_depth,
+                    tags=embedding.tags,
+                    overwrite=overwrite,
                 )
             )
         guard = PeakGuard(rate) if output is not None and bit_depth != "32f" else None
@@ -192,7 +198,7 @@ def decode(
                 progress(min(start + size, frames) / frames)
     if isinstance(sink, Collector):
         return Restored(sink.result(None), rate, written)
-    return Restored(None, sink.sampling_rate, sink.num_frames, sink.path)
+    return Restored(None, sink.sampling_rate, sink.num_frames, sink.path, tuple(sink.warnings))
 
 
 def _check_autoencoder(model: UnlossyModel) -> None:

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from unlossy_cli.planning import warn
 from unlossy_cli.progress import progress_bar
 from unlossy_cli.quiet import silence_libraries, silence_transformers
 
@@ -22,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     silence_transformers()
     model = load_autoencoder(arguments.model, arguments.device)
     with progress_bar(source.name) as report:
-        decode(
+        decoded = decode(
             embedding,
             model,
             detail=arguments.detail,
@@ -31,5 +32,6 @@ def run(arguments: argparse.Namespace) -> int:
             overwrite=arguments.overwrite,
             progress=report,
         )
+    warn(decoded.warnings)
     print(f"{source} -> {output}")
     return 0

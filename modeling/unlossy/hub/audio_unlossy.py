@@ -23,8 +23,10 @@ from .container_unlossy import (
     missing_bytes,
     open_input,
     seconds_after_picture,
+    take_unsorted_speakers,
 )
 from .decoding_unlossy import Piece, decode_stream, keep_time, to_float
+from .layout_unlossy import sort_speakers
 from .mpeg_unlossy import xing_frames
 
 try:
@@ -89,6 +91,8 @@ class AudioReader:
         path (`Path`): the file.
         sampling_rate (`int`): in Hz.
         channels (`int`): 1 to 8.
+        speakers (`tuple[str, ...]`): FFmpeg's name of each, such as "FL" and "LFE"; where the file has none, those of
+            FFmpeg's default layout.
         codec (`str`): FFmpeg's name of the format: "mp3", "aac", "vorbis", "opus", "flac", "pcm_s16le" …
         bit_rate (`int` or `None`): in bit/s, of the stream or else of the whole file.
         num_frames (`int` or `None`): samples a channel as the header has it; an estimate for raw AAC and for MP3
@@ -138,6 +142,7 @@ class AudioReader:
             codec = f"a codec that FFmpeg can't decode{codec_tag(self.path)}"  # type: ignore[unreachable]
             raise AudioError(f"{self.path} is in {codec}: convert it with the program that made it")
         self._stream = stream
+        names = take_unsorted_speakers(stream)
         self._pieces: Iterator[Piece] | None = keep_time(
             decode_stream(self._container, stream), self._container, stream
         )
@@ -155,6 +160,7 @@ class AudioReader:
             raise AudioError(f"{self.path} has {self.channels} channels: at most {MAX_CHANNELS} can be read")
         if not SAMPLING_RATES[0] <= self.sampling_rate <= SAMPLING_RATES[1]:
             raise AudioError(f"{self.path} has a sampling rate of {self.sampling_rate} Hz: 8 to 192 kHz can be read")
+        self.speakers, self._order = sort_speakers(names or [channel.name for channel in frame.layout.channels])
         self.codec = stream.codec_context.codec.canonical_name
         self.bit_rate = stream.bit_rate or self._container.bit_rate or None
         self.bits_per_sample = _bits_per_sample(self.codec, frame.format.name)
@@ -230,7 +236,7 @@ class AudioReader:
                         raise AudioError(f"{self.path} {reason} after {seconds:.1f} s")
                     yield from self._silence(missing)
                 length = int(min(length, max(end - position - missing, 0)))
-                samples = to_float(frame)[:, :length]
+                samples = to_float(frame)[self._order, :length]
                 if not np.isfinite(samples).all():
                     raise AudioError(
                         f"{self.path} has samples that are not finite (NaN or infinity) after {seconds:.1f} s"

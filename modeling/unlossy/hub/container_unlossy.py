@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from .layout_unlossy import is_sorted
+
 try:
     import av
 except ImportError:
@@ -31,6 +33,20 @@ def codec_tag(path: Path) -> str:
         av.logging.set_level(level)
     found = re.search(r"Audio: \w+ (\([^)]*\))", " ".join(message for _, _, message in messages))
     return f" {found[1]}" if found else ""
+
+
+def take_unsorted_speakers(stream: av.AudioStream) -> list[str] | None:
+    """FFmpeg's names of the channels of a stream that doesn't have them in the order of masks.
+
+    PyAV frees such a layout once with the frame and once by itself, which ends the process: it is taken out of the
+    decoder before there are frames.
+    """
+    layout = stream.codec_context.layout
+    names = [channel.name for channel in layout.channels]
+    if is_sorted(names):
+        return None
+    stream.codec_context.layout = f"{len(names)} channels"
+    return names
 
 
 def seconds_after_picture(container: av.container.InputContainer, stream: av.AudioStream) -> float:

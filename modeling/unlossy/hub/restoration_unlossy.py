@@ -25,9 +25,9 @@ from torch import Tensor
 
 from .audio_unlossy import Resampler
 from .audio_writing_unlossy import AudioWriter
+from .layout_unlossy import Speakers, channel_groups
 from .modeling_unlossy import UnlossyModel
 from .streaming_unlossy import (
-    CHANNEL_GROUPS,
     Collector,
     Overlapping,
     PeakGuard,
@@ -59,7 +59,8 @@ class Restored:
         sampling_rate (`int`): [Hz]; of a file, the nearest that its format has.
         num_frames (`int`): length [samples].
         output (`Path` or `None`): the file that was written.
-        warnings (`tuple[str, ...]`): a sentence on each thing that is odd in the file, such as where it is damaged.
+        warnings (`tuple[str, ...]`): a sentence on each thing that is odd in the file, such as where it is damaged, or
+            that the output could not hold, such as its layout of speakers.
     """
 
     audio: np.ndarray | Tensor | None
@@ -166,6 +167,7 @@ def restore(
                     output,
                     final_rate,
                     channels,
+                    speakers=source.speakers,
                     format=format,
                     bit_depth=bit_depth,
                     tags=source.tags,
@@ -177,7 +179,7 @@ def restore(
         clips = output is not None and bit_depth != "32f"
         chain: list[Stage] = [
             Resampler(rate, working_rate, channels),
-            _Correction(model, working_rate, channels, detail, block_seconds, clips, workers),
+            _Correction(model, working_rate, source.speakers, detail, block_seconds, clips, workers),
             Resampler(working_rate, final_rate, channels),
         ]
         num_frames = 0
@@ -190,9 +192,9 @@ def restore(
                 progress(min(num_frames * rate / (final_rate * total), 1.0))
     if progress:
         progress(1.0)  # whatever a header said about the length
-    warnings = tuple(source.warnings)
     if isinstance(sink, Collector):
-        return Restored(sink.result(audio), final_rate, num_frames, warnings=warnings)
+        return Restored(sink.result(audio), final_rate, num_frames, warnings=tuple(source.warnings))
+    warnings = (*source.warnings, *sink.warnings)
     return Restored(None, sink.sampling_rate, sink.num_frames, sink.path, warnings)
 
 
@@ -203,19 +205,25 @@ class _Correction:
         self,
         model: UnlossyModel,
         rate: int,
-        channels: int,
+        speakers: Speakers,
         detail: float,
         block_seconds: float,
         clips: bool,
         workers: dict[str, Any],
     ):
         self.clips = clips
+        channels = len(speakers)
         model_rate = model.config.sampling_rate
         reach, size = model_blocks(model.config, block_seconds)
         self.change: list[Stage] = [
             Resampler(rate, model_rate, channels),
             # Not a method: in a cycle of references, the audio would stay in memory until the collector comes by.
-            Overlapping(functools.partial(_change, model=model, detail=detail), reach, size, **workers),
+            Overlapping(
+                functools.partial(_change, groups=channel_groups(speakers), model=model, detail=detail),
+                reach,
+                size,
+                **workers,
+            ),
             Resampler(model_rate, rate, channels),
         ]
         self.guard = PeakGuard(rate)
@@ -250,10 +258,12 @@ def _workers(model: UnlossyModel) -> Iterator[dict[str, Any]]:
 
 
 @torch.inference_mode()
-def _change(block: np.ndarray, position: int, model: UnlossyModel, detail: float) -> np.ndarray:
+def _change(
+    block: np.ndarray, position: int, groups: list[list[int]], model: UnlossyModel, detail: float
+) -> np.ndarray:
     """What the network changes in `(channels, samples)` that start at `position` of the whole."""
     change = np.empty_like(block)
-    for group in CHANNEL_GROUPS[len(block)]:
+    for group in groups:
         degraded = torch.from_numpy(block[group])[None].to(model.device)
         restored = model(degraded, detail=detail, offset=position).audio_values
         change[group] = (restored - degraded)[0].cpu().numpy()

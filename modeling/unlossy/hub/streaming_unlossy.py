@@ -16,18 +16,8 @@ from torch import Tensor
 
 from .audio_unlossy import AudioReader
 from .configuration_unlossy import UnlossyConfig
+from .layout_unlossy import DEFAULT_SPEAKERS
 
-# Channels that belong together in FFmpeg's default layouts of 1, 2 … 8 channels; centre, back centre and LFE are alone.
-CHANNEL_GROUPS: dict[int, list[list[int]]] = {
-    1: [[0]],
-    2: [[0, 1]],
-    3: [[0, 1], [2]],
-    4: [[0, 1], [2, 3]],
-    5: [[0, 1], [2], [3, 4]],
-    6: [[0, 1], [2], [3], [4, 5]],
-    7: [[0, 1], [2], [3], [4], [5, 6]],
-    8: [[0, 1], [2], [3], [4, 5], [6, 7]],
-}
 GUARD_SECONDS = 0.003  # how far around a peak the guard turns the level down
 _INAUDIBLE = 2.0**-25  # what rounds to 0 in 24 bits
 
@@ -188,6 +178,7 @@ class ArraySource:
         self.samples = np.atleast_2d(audio).astype(np.float32)
         self.sampling_rate = sampling_rate
         self.channels, self.num_frames = self.samples.shape
+        self.speakers = DEFAULT_SPEAKERS[self.channels]
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
         for start in range(0, self.num_frames, frames):

@@ -14,7 +14,8 @@ import torch
 from unlossy import ModelNotFoundError, UnlossyConfig, UnlossyModel, load_model, restore
 from unlossy.hub.audio_unlossy import AudioError, AudioReader
 from unlossy.hub.audio_writing_unlossy import AudioWriter
-from unlossy.hub.streaming_unlossy import CHANNEL_GROUPS, GUARD_SECONDS
+from unlossy.hub.layout_unlossy import DEFAULT_SPEAKERS, channel_groups
+from unlossy.hub.streaming_unlossy import GUARD_SECONDS
 
 RATE = 44_100
 RATES = [8_000, 22_050, 44_100, 48_000, 96_000, 192_000]
@@ -90,7 +91,7 @@ def test_channels_are_restored_in_pairs(lively_model: UnlossyModel, channels: in
     result = restored(audio, lively_model)
     assert result.shape == audio.shape
     assert snr(audio, result) < 60, "the model must have changed something"
-    groups = CHANNEL_GROUPS[channels]
+    groups = channel_groups(DEFAULT_SPEAKERS[channels])
     assert sorted(channel for group in groups for channel in group) == list(range(channels))
     for group in groups[-2:]:
         assert snr(restored(audio[group], lively_model), result[group]) > 100
