@@ -69,6 +69,25 @@ def encode(
     return buffer.getvalue()
 
 
+def two_tracks(folder: Path) -> Path:
+    """A video's file with a quiet commentary first, and the main track second, which is the default one."""
+    path = folder / "film.mkv"
+    with av.open(str(path), "w", format="matroska") as output:
+        streams: list[Any] = []
+        for title, disposition in (("Commentary", 0), ("Main", av.stream.Disposition.default)):
+            streams.append(output.add_stream("aac", rate=RATE, layout="stereo"))
+            streams[-1].metadata["title"] = title
+            streams[-1].disposition = disposition
+        streams[1].metadata["language"] = "eng"
+        for stream, level in zip(streams, (0.02, 1), strict=True):
+            packed = np.ascontiguousarray(level * make_music(1).T, np.float32).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(packed, format="flt", layout="stereo")
+            frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
+            for packet in (*stream.encode(frame), *stream.encode(None)):
+                output.mux(packet)
+    return path
+
+
 def remux(data: bytes, path: Path, container: str, time: Callable[[int], int], **options: str) -> None:
     """The same packets, number n at the time of `time(n)` samples, until the next one."""
     with av.open(io.BytesIO(data), "r") as source, av.open(str(path), "w", format=container, options=options) as output:

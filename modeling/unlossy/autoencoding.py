@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from .embedding import Embedding, EmbeddingError, weights_fingerprint
 from .hub.audio_unlossy import Resampler
@@ -24,6 +23,7 @@ from .hub.modeling_unlossy import UnlossyModel
 from .hub.restoration_unlossy import Restored, load_model
 from .hub.spectral_unlossy import num_frames
 from .hub.streaming_unlossy import (
+    Audio,
     Collector,
     Overlapping,
     PeakGuard,
@@ -51,10 +51,10 @@ def load_autoencoder(model: str | os.PathLike[str] | None = None, device: str = 
 
 
 def encode(
-    audio: str | os.PathLike[str] | np.ndarray | Tensor,
+    audio: Audio,
     model: UnlossyModel,
     *,
-    sampling_rate: int | None = None,
+    sampling_rate: float | None = None,
     block_seconds: float = 10.0,
     progress: Callable[[float], None] | None = None,
 ) -> Embedding:

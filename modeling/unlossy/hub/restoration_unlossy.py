@@ -28,10 +28,12 @@ from .audio_writing_unlossy import AudioWriter
 from .layout_unlossy import Speakers, channel_groups
 from .modeling_unlossy import UnlossyModel
 from .streaming_unlossy import (
+    Audio,
     Collector,
     Overlapping,
     PeakGuard,
     Stage,
+    check_rate,
     digital_silence,
     mark_last,
     model_blocks,
@@ -104,13 +106,14 @@ _shipped_model = functools.cache(load_model)
 
 
 def restore(
-    audio: str | os.PathLike[str] | np.ndarray | Tensor,
+    audio: Audio,
     model: UnlossyModel | None = None,
     *,
-    sampling_rate: int | None = None,
+    sampling_rate: float | None = None,
+    track: int | None = None,
     detail: float = 1.0,
     output: str | os.PathLike[str] | None = None,
-    output_sampling_rate: int | None = None,
+    output_sampling_rate: float | None = None,
     format: str | None = None,
     bit_depth: str = "24",
     overwrite: bool = False,
@@ -122,10 +125,12 @@ def restore(
     """Restore the quality of lossily compressed audio.
 
     Args:
-        audio: path of a file that FFmpeg reads, or an array of shape `(samples,)` or `(channels, samples)`, float, ±1,
-            with 1 to 8 channels at 8 to 192 kHz.
+        audio: a file that FFmpeg reads, by its path, as its bytes, as a file object or opened with [`AudioReader`]; or
+            an array, tensor or list of shape `(samples,)` or `(channels, samples)`, float, ±1, with 1 to 8 channels at
+            8 to 192 kHz.
         model (`UnlossyModel`, *optional*): the checkpoint in the package by default.
         sampling_rate (`int`): rate of an array [Hz]; a file knows its own.
+        track (`int`, *optional*): number of a file's audio track, from 1; the default one otherwise.
         detail (`float`, defaults to 1.0): share of regenerated treble and texture, from 0 (most faithful) to 1 (most
             complete).
         output (path, *optional*): file to write, block by block, with the input's tags and cover. It is complete or
@@ -150,14 +155,13 @@ def restore(
     """
     if not 0 <= detail <= 1:
         raise ValueError(f"detail must be from 0 to 1, got {detail}")
-    if output_sampling_rate is not None and not 8000 <= output_sampling_rate <= 192000:
-        raise ValueError(f"output_sampling_rate must be from 8000 to 192000 Hz, got {output_sampling_rate}")
+    output_rate = None if output_sampling_rate is None else check_rate("output_sampling_rate", output_sampling_rate)
     model = model if model is not None else _shipped_model()
     with ExitStack() as stack:
-        source = stack.enter_context(open_source(audio, sampling_rate, strict=strict, partial=partial))
+        source = stack.enter_context(open_source(audio, sampling_rate, track=track, strict=strict, partial=partial))
         rate, channels, total = source.sampling_rate, source.channels, source.num_frames
         working_rate = max(rate, model.config.sampling_rate)
-        final_rate = output_sampling_rate or working_rate
+        final_rate = output_rate or working_rate
         sink: Collector | AudioWriter
         if output is None:
             sink = Collector()
