@@ -23,6 +23,18 @@ def make_music(seconds: float, rate: int = RATE, channels: int = 2, seed: int = 
     return (0.05 * low * beats).astype(np.float32)
 
 
+def wav_bytes(samples: np.ndarray, rate: int, mask: int | None = None, kind: int = 1) -> bytes:
+    """A WAV file of the samples as they are, of shape `(samples, channels)`, with the mask of its speakers."""
+    bits, channels = 8 * samples.itemsize, samples.shape[1]
+    block = channels * samples.itemsize
+    tail = b""
+    if mask is not None:
+        tail = struct.pack("<HHIH", 22, bits, mask, kind) + bytes.fromhex("000000001000800000aa00389b71")
+    head = struct.pack("<HHIIHH", kind if mask is None else 0xFFFE, channels, rate, rate * block, block, bits) + tail
+    chunks = b"WAVEfmt " + struct.pack("<I", len(head)) + head + b"data" + struct.pack("<I", samples.nbytes)
+    return b"RIFF" + struct.pack("<I", len(chunks) + samples.nbytes) + chunks + samples.tobytes()
+
+
 def find_lag(audio: np.ndarray, reference: np.ndarray) -> int:
     """By how many samples the end of `audio` is late, from the cross-correlation of the first channels' last 0.4 s."""
     length = 2 * RATE // 5
@@ -57,6 +69,25 @@ def encode(
         for packet in (*stream.encode(frame), *stream.encode(None)):
             output.mux(packet)
     return buffer.getvalue()
+
+
+def two_tracks(folder: Path) -> Path:
+    """A video's file with a quiet commentary first, and the main track second, which is the default one."""
+    path = folder / "film.mkv"
+    with av.open(str(path), "w", format="matroska") as output:
+        streams: list[Any] = []
+        for title, disposition in (("Commentary", 0), ("Main", av.stream.Disposition.default)):
+            streams.append(output.add_stream("aac", rate=RATE, layout="stereo"))
+            streams[-1].metadata["title"] = title
+            streams[-1].disposition = disposition
+        streams[1].metadata["language"] = "eng"
+        for stream, level in zip(streams, (0.02, 1), strict=True):
+            packed = np.ascontiguousarray(level * make_music(1).T, np.float32).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(packed, format="flt", layout="stereo")
+            frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
+            for packet in (*stream.encode(frame), *stream.encode(None)):
+                output.mux(packet)
+    return path
 
 
 def remux(data: bytes, path: Path, container: str, time: Callable[[int], int], **options: str) -> None:

@@ -14,16 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from .embedding import Embedding, EmbeddingError, fingerprint_of
 from .hub.audio_unlossy import Resampler
 from .hub.audio_writing_unlossy import AudioWriter
+from .hub.layout_unlossy import channel_groups
 from .hub.modeling_unlossy_autoencoder import UnlossyAutoencoder
 from .hub.restoration_unlossy import Restored, check_kind, load_checkpoint
 from .hub.spectral_unlossy import num_frames
 from .hub.streaming_unlossy import (
-    CHANNEL_GROUPS,
+    Audio,
     Collector,
     Overlapping,
     PeakGuard,
@@ -50,10 +50,10 @@ def load_autoencoder(model: str | os.PathLike[str] | None = None, device: str = 
 
 
 def encode(
-    audio: str | os.PathLike[str] | np.ndarray | Tensor,
+    audio: Audio,
     model: UnlossyAutoencoder,
     *,
-    sampling_rate: int | None = None,
+    sampling_rate: float | None = None,
     block_seconds: float = 10.0,
     progress: Callable[[float], None] | None = None,
 ) -> Embedding:
@@ -72,7 +72,7 @@ def encode(
     with ExitStack() as stack:
         source = stack.enter_context(open_source(audio, sampling_rate))
         rate, channels, total = source.sampling_rate, source.channels, source.num_frames
-        groups = CHANNEL_GROUPS[channels]
+        groups = channel_groups(source.speakers)
 
         @torch.inference_mode()
         def embed(block: np.ndarray, _: int) -> np.ndarray:
@@ -102,7 +102,7 @@ def encode(
         values=np.concatenate(parts, axis=1),
         envelope_steps=model.envelope_coder.steps().float().numpy().reshape(-1, config.envelope_size),
         sampling_rate=rate,
-        channels=channels,
+        speakers=source.speakers,
         num_frames=received,
         # Of a folder its name only: where it lies is nobody's business.
         model=Path(name).resolve().name if os.path.isdir(name) else name,
@@ -152,7 +152,7 @@ def decode(
             f"this embedding has (frames, values) {embedding.values.shape[1:]}, but {embedding.seconds:.3f} s of audio "
             f"have {expected}: encode the audio again"
         )
-    groups = CHANNEL_GROUPS[embedding.channels]
+    groups = channel_groups(embedding.speakers)
 
     @torch.inference_mode()
     def rebuild(block: np.ndarray, position: int) -> np.ndarray:
@@ -175,6 +175,7 @@ def decode(
                     output,
                     rate,
                     embedding.channels,
+                    speakers=embedding.speakers,
                     bit_depth=bit_depth,
                     tags=Tags(embedding.tags),
                     overwrite=overwrite,

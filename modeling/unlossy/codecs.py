@@ -23,6 +23,7 @@ from .hub.audio_unlossy import AudioError, AudioReader, Resampler
 from .hub.audio_writing_unlossy import Encoder, TemporaryFile
 from .hub.container_unlossy import ends_within_a_page
 from .hub.decoding_unlossy import decode_stream, to_float
+from .hub.layout_unlossy import DEFAULT_SPEAKERS
 
 CODECS = ("mp3", "aac", "vorbis", "opus")
 SAMPLING_RATE = 44_100  # [Hz] of everything that `decode` returns
@@ -230,7 +231,7 @@ def _encoder(file: str | BinaryIO, codec: str, bitrate_kbps: int | None, channel
         container,
         name,
         rate,
-        channels,
+        DEFAULT_SPEAKERS[channels],
         sample_format=sample_format,
         bit_rate=None if bitrate_kbps is None else bitrate_kbps * 1000,
         options=options,

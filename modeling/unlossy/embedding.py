@@ -20,9 +20,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from .hub.audio_writing_unlossy import TemporaryFile
+from .hub.layout_unlossy import DEFAULT_SPEAKERS, Speakers, channel_groups
 from .hub.modeling_unlossy import UnlossyModel
 from .hub.modeling_unlossy_autoencoder import UnlossyAutoencoder
-from .hub.streaming_unlossy import CHANNEL_GROUPS
 
 FORMAT = "unlossy-embedding-2"
 SUFFIX = ".embedding.safetensors"
@@ -48,7 +48,7 @@ class Embedding:
         envelope_steps (`np.ndarray` of shape `(group, envelope_size)`): float32. The first `envelope_size` values of
             the frames of a group are whole multiples of these.
         sampling_rate (`int`): of the audio [Hz].
-        channels (`int`): of the audio, 1 to 8.
+        speakers (`tuple[str, ...]`): of the audio's channels, see [`unlossy.hub.audio_unlossy.AudioReader`].
         num_frames (`int`): its length [samples].
         model (`str`): name of the model that made it, for people.
         fingerprint (`str`): of that model, see [`fingerprint_of`].
@@ -59,12 +59,17 @@ class Embedding:
     values: np.ndarray
     envelope_steps: np.ndarray
     sampling_rate: int
-    channels: int
+    speakers: Speakers
     num_frames: int
     model: str
     fingerprint: str
     tags: dict[str, list[str]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    @property
+    def channels(self) -> int:
+        """How many the audio has, 1 to 8."""
+        return len(self.speakers)
 
     @property
     def seconds(self) -> float:
@@ -126,7 +131,7 @@ def to_bytes(embedding: Embedding, bits: int = 8) -> bytes:
         raise EmbeddingError(f"bits must be one of {', '.join(map(str, BITS))}, got {bits}")
     metadata = {"format": FORMAT, "bits": str(bits), "shape": json.dumps(embedding.values.shape)}
     metadata |= {name: str(getattr(embedding, name)) for name in (*_NUMBERS, "model", "fingerprint")}
-    metadata["tags"] = json.dumps(embedding.tags)
+    metadata |= {"tags": json.dumps(embedding.tags), "speakers": json.dumps(embedding.speakers)}
     steps = np.ascontiguousarray(embedding.envelope_steps, np.float32)
     if bits == 32:
         values = np.ascontiguousarray(embedding.values, np.float32)
@@ -161,6 +166,8 @@ def from_bytes(data: bytes) -> Embedding:
             name: [texts] if isinstance(texts, str) else [str(text) for text in texts]  # once, there was one text each
             for name, texts in json.loads(metadata["tags"]).items()
         }
+        # The first files that were made have no layout but the default one.
+        speakers = tuple(map(str, json.loads(metadata.get("speakers", "null")) or DEFAULT_SPEAKERS.get(channels, ())))
         steps = tensors["envelope_steps"]
         if steps.ndim != 2:
             raise ValueError(f"steps of shape {steps.shape}")
@@ -168,12 +175,13 @@ def from_bytes(data: bytes) -> Embedding:
         model, fingerprint = metadata["model"], metadata["fingerprint"]
     except (KeyError, ValueError, TypeError, AttributeError, lzma.LZMAError) as error:
         raise EmbeddingError("is damaged: it does not hold what its header says; encode the audio again") from error
-    groups = len(CHANNEL_GROUPS.get(channels, ()))
-    if values.shape != shape or len(shape) != 3 or shape[0] != groups or sampling_rate < 1 or num_frames < 1:
+    groups = len(channel_groups(speakers))
+    is_possible = channels == len(speakers) in DEFAULT_SPEAKERS and sampling_rate >= 1 and num_frames >= 1
+    if values.shape != shape or len(shape) != 3 or shape[0] != groups or not is_possible:
         raise EmbeddingError(f"has values of shape {values.shape}, which is not that of {channels} channels")
     if any(x.dtype != np.float32 or not np.isfinite(x).all() for x in (values, steps)):
         raise EmbeddingError("has values that are NaN, infinite or no float32: encode the audio again")
-    return Embedding(values, steps, sampling_rate, channels, num_frames, model, fingerprint, tags)
+    return Embedding(values, steps, sampling_rate, speakers, num_frames, model, fingerprint, tags)
 
 
 def _multiples(envelope: np.ndarray, steps: np.ndarray) -> np.ndarray:

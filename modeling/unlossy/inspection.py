@@ -50,13 +50,16 @@ class FileInformation:
     warnings: tuple[str, ...] = ()
 
 
-def inspect_file(path: str | os.PathLike[str]) -> FileInformation:
+def inspect_file(path: str | os.PathLike[str], *, track: int | None = None) -> FileInformation:
     """Decode a file once, block by block, and say what it lacks.
+
+    Args:
+        track (`int`, *optional*): number of the audio track, from 1; the default one otherwise.
 
     Raises:
         AudioError: a file that cannot be read, as in `AudioReader`.
     """
-    with AudioReader(path) as reader:
+    with AudioReader(path, track=track) as reader:
         size = _segment_size(reader.sampling_rate)
         power = np.zeros(size // 2 + 1)
         frames = 0

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from unlossy_cli.planning import OUTPUT_FORMATS, describe
+from unlossy_cli.planning import OUTPUT_FORMATS, STANDARD, describe
 
 CODEC_CHOICES = ("mp3", "aac", "vorbis", "opus")
 
@@ -41,7 +41,8 @@ class _Version(argparse.Action):
 def _path(text: str) -> Path:
     if not text:  # an unset variable in a script; Path("") is the current folder
         raise argparse.ArgumentTypeError("the name is empty")
-    return Path(text)
+    path = Path(text)
+    return path.absolute() if path == STANDARD and text != str(STANDARD) else path
 
 
 def _detail(text: str) -> float:
@@ -66,13 +67,32 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
 
 
+def _track(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the number of a track, from 1")
+    return int(text)
+
+
+def _add_track(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--track", type=_track, metavar="N", help="the audio track of a video, from 1 (default: the file's default)"
+    )
+
+
 def _add_restore(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("inputs", nargs="+", type=_path, metavar="INPUT", help="an audio file, or a folder of them")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        type=_path,
+        metavar="INPUT",
+        help="an audio file, a folder of them, or - for standard input",
+    )
     parser.add_argument(
         "-o",
         "--output",
         metavar="FILE_OR_FOLDER",
-        help="where the result goes (default: song.restored.flac beside song.mp3); sub-folders are kept",
+        help="where the result goes (default: song.restored.flac beside song.mp3); sub-folders are kept; - is standard "
+        "output",
     )
     parser.add_argument(
         "--detail",
@@ -84,11 +104,14 @@ def _add_restore(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     _add_device(parser)
     parser.add_argument(
-        "--format", choices=OUTPUT_FORMATS, help="of the output (default: that of -o FILE, otherwise flac)"
+        "--format",
+        choices=OUTPUT_FORMATS,
+        help="of the output (default: that of -o FILE, wav for -o -, otherwise flac)",
     )
     parser.add_argument(
         "--bit-depth", choices=("16", "24", "32f"), help="of wav (all) and flac (16, 24) output (default: 24)"
     )
+    _add_track(parser)
     _add_overwrite(parser)
     oddities = parser.add_mutually_exclusive_group()
     oddities.add_argument(
@@ -111,6 +134,7 @@ def _add_degrade(parser: argparse.ArgumentParser) -> None:
 
 def _add_info(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=_path, metavar="FILE", help="an audio file")
+    _add_track(parser)
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:

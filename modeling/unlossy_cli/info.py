@@ -11,7 +11,7 @@ def run(arguments: argparse.Namespace) -> int:
     silence_libraries()
     from unlossy.inspection import inspect_file
 
-    information = inspect_file(arguments.input)
+    information = inspect_file(arguments.input, track=arguments.track)
     warn(information.warnings)
     bit_rate = "unknown" if information.bit_rate is None else f"{information.bit_rate / 1000:.0f} kbps"
     cutoff = "none (full band)" if information.cutoff_hz is None else f"{information.cutoff_hz:,.0f} Hz"

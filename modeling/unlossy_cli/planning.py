@@ -1,6 +1,7 @@
 """Which files are restored, and where each result goes. Only names are looked at here, no audio is opened."""
 
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,10 +17,16 @@ DEFAULT_FORMAT = "flac"
 AUDIO_SUFFIXES = frozenset(
     f".{name}"
     for name in (
-        *("aac", "ac3", "aif", "aiff", "amr", "ape", "au", "caf", "eac3", "flac", "m4a", "m4b", "mka", "mp2", "mp3"),
-        *("mpc", "oga", "ogg", "opus", "spx", "tta", "w64", "wav", "wave", "weba", "wma", "wv"),
+        *("aa3", "aac", "ac3", "adts", "adx", "aif", "aifc", "aiff", "amr", "ape", "at3", "au", "awb", "bwf", "caf"),
+        *("dts", "dtshd", "eac3", "f4a", "flac", "gsm", "m4a", "m4b", "m4r", "mka", "mlp", "mp1", "mp2", "mp3", "mpa"),
+        *("mpc", "oga", "ogg", "oma", "opus", "ra", "rf64", "shn", "snd", "sph", "spx", "tak", "thd", "truehd", "tta"),
+        *("voc", "w64", "wav", "wave", "weba", "wma", "wv"),
+        # Recorders, browsers and cameras put sound into these as well.
+        *("3g2", "3gp", "asf", "avi", "f4v", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf"),
+        *("nut", "ogv", "ogx", "qt", "rm", "rmvb", "ts", "vob", "webm", "wmv", "wtv"),
     )
 )
+STANDARD = Path("-")  # standard input or output, as for FFmpeg and sox; a file of this name is given as ./-
 RESTORED_MARK = ".restored"  # of outputs beside their inputs; a later run knows them by it
 
 
@@ -61,6 +68,11 @@ def describe(error: Exception) -> str:
     return str(error)
 
 
+def call(path: Path) -> str:
+    """What sentences call an input; of the two slashes of a URL, a `Path` keeps one."""
+    return "standard input" if path == STANDARD else re.sub("^([a-z]{2,}):/", r"\1://", str(path))
+
+
 def warn(sentences: Iterable[str]) -> None:
     """Tell what is odd in a file, each in a line of its own."""
     for sentence in sentences:
@@ -68,14 +80,15 @@ def warn(sentences: Iterable[str]) -> None:
 
 
 def choose_format(inputs: Sequence[Path], output: str | None, wanted: str | None, bit_depth: str | None) -> str:
-    """Choose the output format: the wanted one, that of an output file's suffix, or FLAC.
+    """Choose the output format: the wanted one, that of an output file's suffix, or FLAC; WAV for standard output.
 
     Raises:
         UsageError: if format, suffix and bit depth contradict each other.
     """
-    chosen = wanted or DEFAULT_FORMAT
-    if output is not None and not _is_folder_name(inputs, output):
-        suffix = Path(output).suffix.lower().removeprefix(".")
+    to_standard = output == str(STANDARD)
+    chosen = wanted or ("wav" if to_standard else DEFAULT_FORMAT)
+    if output is not None and not to_standard and not _is_folder_name(inputs, output):
+        suffix = _suffix(output)
         if suffix not in OUTPUT_FORMATS:
             raise UsageError(
                 f"{output}: cannot write {suffix!r} files; choose one of {', '.join(OUTPUT_FORMATS)}, "
@@ -95,12 +108,15 @@ def plan_jobs(inputs: Sequence[Path], output: str | None, audio_format: str) -> 
 
     Args:
         inputs (sequence of `Path`): files and folders; folders are searched with their sub-folders.
-        output (`str`, *optional*): a file (one input file only) or a folder; default: beside each input.
+        output (`str`, *optional*): a file or "-" for standard output (one input file only), or a folder; default:
+            beside each input.
         audio_format (`str`): one of `OUTPUT_FORMATS`.
 
     Raises:
         UsageError: if there is nothing to do, or the name of the output is no good.
     """
+    if STANDARD in inputs or output == str(STANDARD):
+        return Plan([_plan_standard(inputs, output)], [], [])
     if output is not None and not _is_folder_name(inputs, output):
         plan = Plan([Job(inputs[0], Path(output))], [], [])
     else:
@@ -116,9 +132,24 @@ def plan_jobs(inputs: Sequence[Path], output: str | None, audio_format: str) -> 
 
 def _is_folder_name(inputs: Sequence[Path], output: str) -> bool:
     """Tell whether -o names a folder: always for many results, and for one if it looks like a folder."""
-    if len(inputs) > 1 or os.path.isdir(inputs[0]):
+    if len(inputs) > 1 or (inputs[0] != STANDARD and os.path.isdir(inputs[0])):
         return True
-    return _ends_in_slash(output) or Path(output).is_dir() or not Path(output).suffix
+    return _ends_in_slash(output) or Path(output).is_dir() or not _suffix(output)
+
+
+def _suffix(name: str) -> str:
+    """What names a format at the end of a name, in lower case; "" where it doesn't, as in "Mr. Song vol. 2"."""
+    suffix = Path(name).suffix.lower().removeprefix(".")
+    return suffix if suffix.isalnum() and not suffix.isdecimal() else ""
+
+
+def _plan_standard(inputs: Sequence[Path], output: str | None) -> Job:
+    """A job that reads standard input or writes standard output."""
+    if len(inputs) > 1 or (inputs[0] != STANDARD and os.path.isdir(inputs[0])):
+        raise UsageError("-: standard input and output take one file, not several; give it alone")
+    if output is None or (output != str(STANDARD) and _is_folder_name(inputs, output)):
+        raise UsageError("-: standard input has no name for its result; give one with -o, or -o - for standard output")
+    return Job(inputs[0], Path(output))
 
 
 def _ends_in_slash(name: str) -> bool:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from unlossy_cli.planning import Job, Outcome, choose_format, plan_jobs, warn
+from unlossy_cli.planning import STANDARD, Job, Outcome, call, choose_format, plan_jobs, warn
 from unlossy_cli.quiet import silence_libraries
 from unlossy_cli.sharing import Share
 from unlossy_cli.work import Settings, find_problem
@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         overwrite=arguments.overwrite,
         strict=arguments.strict,
         partial=arguments.partial,
+        track=arguments.track,
         local_rank=share.local_rank,
     )
     share.meet()
@@ -78,7 +79,8 @@ def _restore(jobs: Sequence[Job], settings: Settings, share: Share) -> list[Outc
             if outcome.error is None:
                 with tqdm.external_write_mode(sys.stderr):
                     warn(outcome.warnings)
-                tqdm.write(f"{outcome.job.input} -> {outcome.job.output}", file=sys.stdout)
+                if outcome.job.output != STANDARD:
+                    tqdm.write(f"{call(outcome.job.input)} -> {outcome.job.output}", file=sys.stdout)
     return outcomes
 
 

@@ -3,13 +3,17 @@
 import contextlib
 import functools
 import os
+import shutil
+import sys
+import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlossy_cli.memory import keep_freed_memory
-from unlossy_cli.planning import Job, Outcome, describe
+from unlossy_cli.planning import STANDARD, Job, Outcome, call, describe
 from unlossy_cli.quiet import silence_libraries, silence_transformers
 
 if TYPE_CHECKING:
@@ -28,19 +32,25 @@ class Settings:
     overwrite: bool
     strict: bool = False
     partial: bool = False
+    track: int | None = None
     local_rank: int = 0
     threads: int | None = None  # None: PyTorch's own choice
 
 
 def find_problem(job: Job, overwrite: bool) -> str | None:
     """Name in one sentence what can be seen without opening the audio, before anything heavy is loaded."""
+    if job.input == STANDARD and sys.stdin.isatty():
+        return "standard input is a terminal: pipe a file into it, or name one"
+    if job.output == STANDARD and sys.stdout.isatty():
+        return "standard output is a terminal: pipe it into a program, or name a file with -o"
     try:
-        job.input.stat()
+        if job.input != STANDARD:
+            job.input.stat()
     except FileNotFoundError:
-        return f"no such file: {job.input}"
+        return f"no such file: {job.input}" if ":" not in str(job.input) else None  # a URL, which the reader names
     except OSError as error:
         return describe(error)
-    if not overwrite and os.path.lexists(job.output):
+    if job.output != STANDARD and not overwrite and os.path.lexists(job.output):
         return f"{job.output}: exists already; add --overwrite to replace it"
     return None
 
@@ -49,43 +59,70 @@ def restore_file(job: Job, settings: Settings, progress: Callable[[float], None]
     """Restore one file; whatever goes wrong with it is returned, not raised, so that the next file has its turn."""
     silence_libraries()
     try:
-        from unlossy.hub.audio_unlossy import AudioReader, TruncatedError
-        from unlossy.hub.restoration_unlossy import restore
-
-        with AudioReader(job.input):
-            pass  # a file that can't be opened is reported before the model is loaded and a folder made
-        try:
-            model = _load_model(settings)
-        except (ValueError, OSError) as error:
-            return Outcome(job, describe(error), fatal=True)
-        except Exception as error:  # what safetensors and PyTorch raise for weights that don't fit
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            return Outcome(job, f"{settings.model or 'the shipped model'} cannot be loaded: {reason}", fatal=True)
-        with contextlib.suppress(FileExistsError, NotADirectoryError):  # a file is in the way: the writer says so
-            job.output.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            restored = restore(
-                job.input,
-                model,
-                detail=settings.detail,
-                output=job.output,
-                format=settings.format,
-                bit_depth=settings.bit_depth,
-                overwrite=settings.overwrite,
-                strict=settings.strict,
-                partial=settings.partial,
-                progress=progress,
-            )
-        except TruncatedError as error:
-            way_out = "" if settings.strict else "; add --partial to restore what is there"
-            return Outcome(job, f"{error}{way_out}")
+        return _restore(job, settings, progress)
     except (ValueError, OSError) as error:
         sentence = describe(error)
-        names_file = str(job.input) in sentence or str(job.output) in sentence
-        return Outcome(job, sentence if names_file else f"{job.input}: {sentence}")
+        names_file = call(job.input) in sentence or str(job.output) in sentence
+        return Outcome(job, sentence if names_file else f"{call(job.input)}: {sentence}")
     except Exception:
-        return Outcome(job, f"{job.input}: unexpected error, please report it\n{traceback.format_exc()}")
-    return Outcome(job, warnings=restored.warnings)
+        return Outcome(job, f"{call(job.input)}: unexpected error, please report it\n{traceback.format_exc()}")
+
+
+def _restore(job: Job, settings: Settings, progress: Callable[[float], None]) -> Outcome:
+    from unlossy.hub.audio_unlossy import AudioReader, TruncatedError
+    from unlossy.hub.restoration_unlossy import restore
+
+    try:
+        # A file that can't be opened is reported before the model is loaded and a folder made.
+        with AudioReader(
+            sys.stdin.buffer if job.input == STANDARD else job.input,
+            track=settings.track,
+            strict=settings.strict,
+            partial=settings.partial,
+        ) as reader:
+            try:
+                model = _load_model(settings)
+            except (ValueError, OSError) as error:
+                return Outcome(job, describe(error), fatal=True)
+            except Exception as error:  # what safetensors and PyTorch raise for weights that don't fit
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                return Outcome(job, f"{settings.model or 'the shipped model'} cannot be loaded: {reason}", fatal=True)
+            with contextlib.suppress(FileExistsError, NotADirectoryError):  # a file is in the way: the writer says so
+                job.output.parent.mkdir(parents=True, exist_ok=True)
+            with _file_for(job.output) as output:
+                restored = restore(
+                    reader,
+                    model,
+                    detail=settings.detail,
+                    output=output,
+                    format=settings.format,
+                    bit_depth=settings.bit_depth,
+                    overwrite=settings.overwrite,
+                    progress=progress,
+                )
+    except TruncatedError as error:
+        way_out = "" if settings.strict else "; add --partial to restore what is there"
+        return Outcome(job, f"{error}{way_out}")
+    warnings = (sentence.replace(str(output), "standard output") for sentence in restored.warnings)
+    return Outcome(job, warnings=restored.warnings if job.output != STANDARD else tuple(warnings))
+
+
+@contextlib.contextmanager
+def _file_for(output: Path) -> Iterator[Path]:
+    """The file to write; standard output gets a copy of one, complete or not at all, since no header is known before
+    the end."""
+    if output != STANDARD:
+        yield output
+        return
+    with tempfile.TemporaryDirectory(prefix="unlossy-") as folder:
+        path = Path(folder) / "standard output"
+        yield path
+        try:
+            with path.open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise ValueError("standard output was closed before all was written") from None
 
 
 @functools.cache

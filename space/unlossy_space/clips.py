@@ -75,21 +75,22 @@ def read_clip(path: Path, max_seconds: float = MAX_SECONDS) -> np.ndarray:
     with AudioReader(path) as reader:
         resampler = Resampler(reader.sampling_rate, LISTENING_RATE, min(reader.channels, 2))
         for block in reader.blocks(reader.sampling_rate):
-            blocks.append(resampler.process(mix_down(block)))
+            blocks.append(resampler.process(mix_down(block, reader.speakers)))
             frames += blocks[-1].shape[1]
             if frames >= limit:
                 break
-        blocks.append(resampler.process(mix_down(np.zeros((reader.channels, 0), np.float32)), last=True))
+        silence = np.zeros((min(reader.channels, 2), 0), np.float32)
+        blocks.append(resampler.process(silence, last=True))
     return np.concatenate(blocks, axis=1)[:, :limit]
 
 
-def mix_down(block: np.ndarray) -> np.ndarray:
+def mix_down(block: np.ndarray, speakers: tuple[str, ...]) -> np.ndarray:
     """`(channels, samples)` to at most two channels, never louder than full scale."""
-    from unlossy.hub.streaming_unlossy import CHANNEL_GROUPS
+    from unlossy.hub.layout_unlossy import channel_groups
 
     if len(block) <= 2:
         return block
-    groups = CHANNEL_GROUPS[len(block)]
+    groups = channel_groups(speakers)
     pairs = [group for group in groups if len(group) == 2]
     centres = [group[0] for group in groups if len(group) == 1]
     sides = [sum(block[pair[side]] for pair in pairs) + _CENTRE * block[centres].sum(axis=0) for side in (0, 1)]
@@ -117,7 +118,14 @@ def convert(source: Path, target: Path) -> None:
 
     with (
         AudioReader(source) as reader,
-        AudioWriter(target, reader.sampling_rate, reader.channels, tags=reader.tags, overwrite=True) as writer,
+        AudioWriter(
+            target,
+            reader.sampling_rate,
+            reader.channels,
+            speakers=reader.speakers,
+            tags=reader.tags,
+            overwrite=True,
+        ) as writer,
     ):
         for block in reader.blocks(reader.sampling_rate):
             writer.write(block)

@@ -1,13 +1,16 @@
 """What the command line says about odd files, and with which exit code."""
 
+import io
 import multiprocessing
 import os
 import signal
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
-from odd_files import RATE, encode, frames_of_mp3, make_music
+from odd_files import RATE, encode, frames_of_mp3, make_music, two_tracks
 
 from unlossy_cli import main, restore, workers
 from unlossy_cli.work import Settings
@@ -81,3 +84,85 @@ def test_a_worker_that_ends_is_not_ended_again() -> None:
     finally:
         for name, handler in before.items():
             signal.signal(name, handler)
+
+
+def test_the_track_can_be_chosen(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, output = two_tracks(tmp_path), tmp_path / "out.wav"
+    command = ["restore", str(path), "-o", str(output), "--model", str(tiny_model), "--overwrite"]
+    assert main(command) == 0
+    tracks = f"{path} has 2 audio tracks, 1 (Commentary), 2 (Main, eng), of which number 2 is read"
+    assert capsys.readouterr().err == f"unlossy: warning: {tracks}; the option track chooses another\n"
+    assert abs(soundfile.read(output)[0]).max() > 0.1
+    assert main([*command, "--track", "1"]) == 0
+    assert capsys.readouterr().err == ""
+    assert abs(soundfile.read(output)[0]).max() < 0.05
+    assert main([*command, "--track", "3"]) == 2
+    expected = f"unlossy: {path} has no audio track 3, only 1 (Commentary), 2 (Main, eng)\n"
+    assert capsys.readouterr().err == expected
+    assert main(["info", str(path), "--track", "1"]) == 0
+    assert capsys.readouterr().err == ""
+    with pytest.raises(SystemExit):
+        main([*command, "--track", "0"])
+    assert "'0' is not the number of a track" in capsys.readouterr().err
+
+
+def give(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put data into standard input."""
+    stream: Any = io.BytesIO(data)
+    stream.name = "<stdin>"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stream))
+
+
+def test_standard_input_and_output(
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    monkeypatch.chdir(tmp_path)
+    data = encode(make_music(1), "mp4", "aac")
+    options = ["--model", str(tiny_model)]
+    give(data, monkeypatch)
+    assert main(["restore", "-", "-o", "-", *options]) == 0
+    output = capsysbinary.readouterr()
+    assert output.err == b""
+    assert output.out.startswith(b"RIFF")
+    assert soundfile.info(io.BytesIO(output.out)).frames == RATE
+
+    give(data, monkeypatch)
+    assert main(["restore", "-", "-o", "x.flac", *options]) == 0
+    assert capsysbinary.readouterr().out == b"standard input -> x.flac\n"
+    assert soundfile.info("x.flac").frames == RATE
+    assert main(["restore", "x.flac", "-o", "-", "--format", "flac", *options]) == 0
+    assert soundfile.info(io.BytesIO(capsysbinary.readouterr().out)).format == "FLAC"
+
+    give(b"no audio", monkeypatch)
+    assert main(["restore", "-", "-o", "-", *options]) == 2
+    output = capsysbinary.readouterr()
+    assert output.out == b""
+    assert output.err == b"unlossy: standard input is not an audio file, or is damaged at its beginning\n"
+    give(b"", monkeypatch)
+    assert main(["restore", "-", "-o", "y.flac", *options]) == 2
+    assert capsysbinary.readouterr().err == b"unlossy: standard input is empty\n"
+    assert sorted(os.listdir()) == ["temporary", "x.flac"]
+    assert not os.listdir(temporary)
+
+    Path("-").write_bytes(data)
+    assert main(["restore", "./-", "-o", "z.flac", *options]) == 0
+    assert soundfile.info("z.flac").frames == RATE
+
+
+def test_a_url_is_named_as_one(
+    damaged: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["-o", str(tmp_path / "out"), "--model", str(tiny_model)]
+    sentence = "https://example.org/a.mp3 is a URL: download the file first"
+    assert main(["restore", "https://example.org/a.mp3", *options]) == 2
+    assert capsys.readouterr().err == f"unlossy: {sentence}\n"
+    assert main(["restore", "https://example.org/a.mp3", str(damaged), *options]) == 1
+    assert f"unlossy: 1 of 2 files failed:\n  {sentence}\n" in capsys.readouterr().err
+    assert main(["info", "https://example.org/a.mp3"]) == 2
+    assert capsys.readouterr().err == f"unlossy: {sentence}\n"

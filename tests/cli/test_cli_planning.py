@@ -4,8 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+import soundfile
+from odd_files import encode, make_music
 
-from unlossy_cli.planning import Job, UsageError, choose_format, describe, plan_jobs
+from unlossy.hub.audio_unlossy import AudioReader
+from unlossy_cli.planning import STANDARD, Job, UsageError, choose_format, describe, plan_jobs, search
 from unlossy_cli.sharing import Share
 
 
@@ -119,9 +122,49 @@ def test_errors_are_told_without_numbers(error: Exception, sentence: str) -> Non
     assert describe(error) == sentence
 
 
+def test_recordings_and_videos_in_a_folder_are_found(tmp_path: Path) -> None:
+    kinds = {"webm": "libopus", "mp4": "aac", "m4v": "aac", "mkv": "aac", "3gp": "aac", "3g2": "aac", "mov": "aac"}
+    kinds |= {"avi": "libmp3lame", "flv": "libmp3lame", "wmv": "wmav2", "ts": "aac", "m2ts": "aac", "mpg": "mp2"}
+    kinds |= {"ogv": "libopus", "nut": "libmp3lame", "rm": "ac3", "vob": "ac3", "voc": "pcm_s16le", "aifc": "pcm_s16le"}
+    containers = {"mkv": "matroska", "wmv": "asf", "ts": "mpegts", "m2ts": "mpegts", "mpg": "mpeg", "aifc": "aiff"}
+    containers |= {"m4v": "mp4"}
+    samples = {"libopus": "flt", "mp2": "s16", "pcm_s16le": "s16"}
+    for suffix, codec in kinds.items():
+        rate = 48_000 if codec == "libopus" else 44_100
+        kind = samples.get(codec, "fltp")
+        data = encode(make_music(0.5, rate), containers.get(suffix, suffix), codec, rate, kind)
+        (tmp_path / f"{suffix}.{suffix.upper()}").write_bytes(data)
+    soundfile.write(tmp_path / "gsm.gsm", make_music(0.5, 8000, 1)[0], 8000, format="RAW", subtype="GSM610")
+    (tmp_path / "notes.txt").write_text("no sound")
+    names = [path.name for path in search(tmp_path, None, [])]
+    assert names == sorted([*(f"{suffix}.{suffix.upper()}" for suffix in kinds), "gsm.gsm"])
+    for name in names:
+        with AudioReader(tmp_path / name) as reader:
+            assert sum(block.shape[1] for block in reader.blocks(5000)) / reader.sampling_rate > 0.4, name
+
+
+def test_standard_input_and_output_are_alone(tmp_path: Path) -> None:
+    assert plan_jobs([STANDARD], "-", "wav").jobs == [Job(STANDARD, STANDARD)]
+    assert plan_jobs([STANDARD], "x.flac", "flac").jobs == [Job(STANDARD, Path("x.flac"))]
+    assert plan_jobs([Path("x.mp3")], "-", "wav").jobs == [Job(Path("x.mp3"), STANDARD)]
+    for inputs, output in (
+        ([STANDARD, Path("x.mp3")], "out/"),
+        ([Path("x.mp3"), Path("y.mp3")], "-"),
+        ([tmp_path], "-"),
+    ):
+        with pytest.raises(UsageError, match="take one file"):
+            plan_jobs(inputs, output, "flac")
+    for name in (None, "out/", str(tmp_path)):
+        with pytest.raises(UsageError, match="standard input has no name for its result"):
+            plan_jobs([STANDARD], name, "flac")
+
+
 @pytest.mark.parametrize(
     ("output", "wanted", "bit_depth", "expected"),
     [
+        ("-", None, None, "wav"),
+        ("-", "opus", None, "opus"),
+        ("Mr. Song vol. 2", None, None, "flac"),
         (None, None, None, "flac"),
         (None, "mp3", None, "mp3"),
         ("x.WAV", None, "32f", "wav"),

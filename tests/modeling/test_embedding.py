@@ -30,7 +30,8 @@ def make_embedding(frames: int = 400) -> Embedding:
     envelope = multiples * np.resize(STEPS, (frames, 2))
     waveform = random.normal(5, 1, (1, frames, 6)) * np.array([0, 1e-3, 1, 10, 1000, 3])
     values = np.concatenate([envelope, waveform], axis=2).astype(np.float32)
-    return Embedding(values, STEPS, 44_100, 2, 200_000, "a/b", "ab12", {"title": ["ö"], "artist": ["a", "b"]})
+    tags = {"title": ["ö"], "artist": ["a", "b"]}
+    return Embedding(values, STEPS, 44_100, ("FL", "FR"), 200_000, "a/b", "ab12", tags)
 
 
 def test_a_float_file_keeps_everything(tmp_path: Path) -> None:

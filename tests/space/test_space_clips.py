@@ -12,6 +12,7 @@ import soundfile
 from unlossy.codecs import degrade
 from unlossy.hub.audio_unlossy import AudioReader
 from unlossy.hub.audio_writing_unlossy import AudioWriter
+from unlossy.hub.layout_unlossy import DEFAULT_SPEAKERS
 from unlossy.hub.tags_unlossy import Tags
 from unlossy_space import clips
 
@@ -106,10 +107,13 @@ def test_only_the_beginning_is_read(tmp_path: Path, write_chord: Callable[..., P
 def test_mixing_down_keeps_the_sides_apart() -> None:
     block = np.zeros((8, 4), np.float32)
     block[0] = 1  # front left
-    left, right = clips.mix_down(block)
+    left, right = clips.mix_down(block, DEFAULT_SPEAKERS[8])
     assert left[0] > 0
     assert right[0] == 0
-    assert np.abs(clips.mix_down(np.ones((8, 4), np.float32))).max() <= 1 + 1e-6
+    assert np.abs(clips.mix_down(np.ones((8, 4), np.float32), DEFAULT_SPEAKERS[8])).max() <= 1 + 1e-6
+    left, right = clips.mix_down(block[:4], ("FL", "FR", "FC", "BC"))
+    assert left[0] > 0
+    assert right[0] == 0
 
 
 def test_a_copy_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
@@ -18,15 +18,19 @@ import numpy as np
 from .container_unlossy import (
     TOLERATED,
     codec_tag,
+    counted_samples,
     ends_within_a_page,
     is_made_up,
     itunes_length,
     missing_bytes,
     open_input,
     seconds_after_picture,
+    take_unsorted_speakers,
 )
 from .decoding_unlossy import Piece, decode_stream, keep_time, to_float
+from .layout_unlossy import sort_speakers
 from .mpeg_unlossy import xing_frames
+from .source_unlossy import AudioFile, is_in_memory, is_url, name_source, spool
 from .tags_unlossy import Tags, read_tags
 
 try:
@@ -42,6 +46,7 @@ SAMPLING_RATES = (8_000, 192_000)  # [Hz] lowest and highest that is read
 # it.
 _MISSING_ALLOWED = dict.fromkeys(("flac", "wav", "aiff", "au", "caf", "tta", "w64", "wv"), 0.05)
 _MISSING_ALLOWED |= dict.fromkeys(("mov,mp4,m4a,3gp,3g2,mj2", "ogg", "matroska,webm", "asf", "avi", "flv", "mp3"), 0.1)
+_MOST_PER_BYTE = 10_000  # samples, which even silence takes
 _ONE_DURATION = ("matroska,webm", "asf", "flv")  # of all streams together
 _NAMED_PLACES = 3  # how many damaged places a warning names
 
@@ -55,22 +60,29 @@ class TruncatedError(AudioError):
 
 
 class AudioReader:
-    """Reads the first audio stream of a file, once, block by block.
+    """Reads an audio track of a file, once, block by block.
 
     The encoder's delay and padding are taken off where the file tells them (MP3 with a LAME tag, M4A, Ogg). What can't
     be decoded, what the file's times leave out, and the time before the sound of a video begins become silence, so
     that everything keeps its place.
 
     Args:
-        path (`str` or `os.PathLike`): any file that FFmpeg decodes; the picture of a video is ignored.
+        source (`str`, `os.PathLike`, `bytes` or file object): any file that FFmpeg decodes, by its name, as its bytes
+            or opened for reading in binary mode, for which a temporary file stands in; the picture of a video is
+            ignored.
+        track (`int`, *optional*): number of the audio track, from 1. Of several, the default one is read, with a
+            warning.
         strict (`bool`, defaults to `False`): whether what would be a warning is an error.
         partial (`bool`, defaults to `False`): whether a file that ends early by more than a tenth is read with a
             warning, too.
 
     Attributes:
+        name (`str`): what sentences call the file.
         path (`Path`): the file.
         sampling_rate (`int`): in Hz.
         channels (`int`): 1 to 8.
+        speakers (`tuple[str, ...]`): FFmpeg's name of each, such as "FL" and "LFE"; where the file has none, those of
+            FFmpeg's default layout.
         codec (`str`): FFmpeg's name of the format: "mp3", "aac", "vorbis", "opus", "flac", "pcm_s16le" …
         bit_rate (`int` or `None`): in bit/s, of the stream or else of the whole file.
         num_frames (`int` or `None`): samples a channel as the header has it; an estimate for raw AAC and for MP3
@@ -80,62 +92,88 @@ class AudioReader:
         warnings (`list[str]`): sentences on what is odd in the file, complete after its last block.
 
     Raises:
-        AudioError: no such file, a folder, empty, not audio, no samples, more than 8 channels, or a rate outside
-            8 to 192 kHz.
+        AudioError: no such file, a folder, empty, not audio, no samples, no such track, more than 8 channels, or a rate
+            outside 8 to 192 kHz.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, strict: bool = False, partial: bool = False) -> None:
+    def __init__(
+        self, source: AudioFile, *, track: int | None = None, strict: bool = False, partial: bool = False
+    ) -> None:
         if av is None:
             raise ImportError("reading audio files needs PyAV: pip install av soxr")
-        self.path = Path(path)
         self.strict, self.partial = strict, partial
+        self._closing = ExitStack()
         self.warnings: list[str] = []
-        if not self.path.exists():
-            raise AudioError(f"no such file: {self.path}")
-        if self.path.is_dir():
-            raise AudioError(f"{self.path} is a folder, not an audio file")
-        if not self.path.is_file():
-            raise AudioError(f"{self.path} is a pipe or a device: save its audio in a file first")
         try:
-            if self.path.stat().st_size == 0:
-                raise AudioError(f"{self.path} is empty")
-            self._container = open_input(self.path)
-        except (av.FFmpegError, OSError) as error:
-            if isinstance(error, PermissionError):
-                raise AudioError(f"{self.path} cannot be read: permission denied") from error
-            raise AudioError(f"{self.path} is not an audio file, or is damaged at its beginning") from error
+            self.name = name_source(source)
+        except TypeError:
+            kind = type(source).__name__
+            raise AudioError(f"expected a file's name, its bytes, a file object or an array, not {kind}") from None
+        self.path = self._spool(source) if is_in_memory(source) else Path(self.name)
         try:
-            self._start()
+            self._open()
+            self._start(track)
         except BaseException:
             self.close()
             raise
 
-    def _start(self) -> None:
-        if not self._container.streams.audio:
-            raise AudioError(f"{self.path} has no audio in it, or is truncated")
-        stream = self._container.streams.audio[0]
+    def _spool(self, source: AudioFile) -> Path:
+        try:
+            path = spool(source)
+            self._closing.callback(path.unlink, missing_ok=True)
+            return path
+        except TypeError as error:
+            raise AudioError(f"{self.name} gives text: open it in binary mode, as in open(name, 'rb')") from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise AudioError(f"{self.name} cannot be read: {reason}") from error
+
+    def _open(self) -> None:
+        if is_url(self.name) and not self.path.exists():
+            url = re.sub(":/+", "://", self.name, count=1)
+            raise AudioError(f"{url} is a URL: download the file first")
+        try:
+            if not self.path.exists():
+                raise AudioError(f"no such file: {self.name}")
+            if self.path.is_dir():
+                raise AudioError(f"{self.name} is a folder, not an audio file")
+            if not self.path.is_file():
+                raise AudioError(f"{self.name} is a pipe or a device: save its audio in a file first")
+            if self.path.stat().st_size == 0:
+                raise AudioError(f"{self.name} is empty")
+            self._container = self._closing.enter_context(open_input(self.path))
+        except PermissionError as error:
+            raise AudioError(f"{self.name} cannot be read: permission denied") from error
+        except (av.FFmpegError, OSError) as error:
+            raise AudioError(f"{self.name} is not an audio file, or is damaged at its beginning") from error
+
+    def _start(self, track: int | None) -> None:
+        stream = self._choose(track)
         if stream.codec_context is None:
             # PyAV's types don't know of this.
             codec = f"a codec that FFmpeg can't decode{codec_tag(self.path)}"  # type: ignore[unreachable]
-            raise AudioError(f"{self.path} is in {codec}: convert it with the program that made it")
+            raise AudioError(f"{self.name} is in {codec}: convert it with the program that made it")
         self._stream = stream
+        names = take_unsorted_speakers(stream)
+        self._counted = self._count_in_header(stream)
         self._pieces: Iterator[Piece] | None = keep_time(
-            decode_stream(self._container, stream), self._container, stream
+            decode_stream(self._container, stream), self._container, stream, self._counted
         )
         try:
             # What the decoder delivers counts: headers miss the doubled rate of HE-AAC, for instance.
             self._first = next(self._pieces, None)
         except av.FFmpegError as error:
-            raise AudioError(f"{self.path} is damaged: decoding failed at its beginning") from error
+            raise AudioError(f"{self.name} is damaged: decoding failed at its beginning") from error
         if self._first is None:
-            raise AudioError(f"{self.path} has no samples that can be decoded")
+            raise AudioError(f"{self.name} has no samples that can be decoded")
 
         frame = self._first.frame
         self.sampling_rate, self.channels = frame.sample_rate, frame.layout.nb_channels
         if not 1 <= self.channels <= MAX_CHANNELS:
-            raise AudioError(f"{self.path} has {self.channels} channels: at most {MAX_CHANNELS} can be read")
+            raise AudioError(f"{self.name} has {self.channels} channels: at most {MAX_CHANNELS} can be read")
         if not SAMPLING_RATES[0] <= self.sampling_rate <= SAMPLING_RATES[1]:
-            raise AudioError(f"{self.path} has a sampling rate of {self.sampling_rate} Hz: 8 to 192 kHz can be read")
+            raise AudioError(f"{self.name} has a sampling rate of {self.sampling_rate} Hz: 8 to 192 kHz can be read")
+        self.speakers, self._order = sort_speakers(names or [channel.name for channel in frame.layout.channels])
         self.codec = stream.codec_context.codec.canonical_name
         self.bit_rate = stream.bit_rate or self._container.bit_rate or None
         self.bits_per_sample = _bits_per_sample(self.codec, frame.format.name)
@@ -148,8 +186,38 @@ class AudioReader:
     @functools.cached_property
     def tags(self) -> Tags:
         tags, remarks = read_tags(self.path, self._container, self._stream)
-        self.warnings += [f"{self.path}: {remark}" for remark in remarks]
+        self.warnings += [f"{self.name}: {remark}" for remark in remarks]
         return tags
+
+    def _choose(self, track: int | None) -> av.AudioStream:
+        tracks = self._container.streams.audio
+        if not tracks:
+            raise AudioError(f"{self.name} has no audio in it, or is truncated")
+        names = [_name_track(number, stream) for number, stream in enumerate(tracks, start=1)]
+        if track is not None:
+            if not 1 <= track <= len(tracks):
+                raise AudioError(f"{self.name} has no audio track {track}, only {', '.join(names)}")
+            return tracks[track - 1]
+        # A codec that nothing decodes is worth a sentence where there is no other track.
+        possible = [stream for stream in tracks if stream.codec_context is not None] or list(tracks)
+        chosen = min(possible, key=_rank_track)
+        if len(tracks) > 1:
+            number = list(tracks).index(chosen) + 1
+            self._warn(
+                f"{self.name} has {len(tracks)} audio tracks, {', '.join(names)}, of which number {number} is "
+                "read; the option track chooses another"
+            )
+        return chosen
+
+    def _warn(self, sentence: str) -> None:
+        if self.strict:
+            raise AudioError(sentence)
+        self.warnings.append(sentence)
+
+    def _count_in_header(self, stream: av.AudioStream) -> int:
+        """The samples that count where a codec fills up its last block, or a container its last byte."""
+        fills = ("adpcm", "gsm", "pcm") if self._container.format.name == "aiff" else ("adpcm", "gsm")
+        return counted_samples(self.path) if stream.codec_context.codec.canonical_name.startswith(fills) else 0
 
     def _declared_frames(self) -> int | None:
         stream, container = self._stream, self._container
@@ -196,7 +264,7 @@ class AudioReader:
 
     def _decoded(self) -> Iterator[np.ndarray]:
         if self._pieces is None:
-            raise RuntimeError(f"{self.path} has been read already: open it again")
+            raise RuntimeError(f"{self.name} has been read already: open it again")
         pieces, self._pieces = self._pieces, None
         yield from self._silence(self._delay)
         position = self._delay
@@ -206,31 +274,31 @@ class AudioReader:
             for frame, length, missing, damaged in _chain(self._first, pieces):
                 seconds = position / self.sampling_rate
                 if (frame.sample_rate, frame.layout.nb_channels) != (self.sampling_rate, self.channels):
-                    raise AudioError(f"{self.path} changes its sampling rate or channels after {seconds:.1f} s")
+                    raise AudioError(f"{self.name} changes its sampling rate or channels after {seconds:.1f} s")
                 if missing:
                     holes.append((seconds, missing / self.sampling_rate))
                     if self.strict:
                         reason = "is damaged: decoding failed" if damaged else "has a gap"
-                        raise AudioError(f"{self.path} {reason} after {seconds:.1f} s")
+                        raise AudioError(f"{self.name} {reason} after {seconds:.1f} s")
                     yield from self._silence(missing)
                 length = int(min(length, max(end - position - missing, 0)))
-                samples = to_float(frame)[:, :length]
+                samples = to_float(frame)[self._order, :length]
                 if not np.isfinite(samples).all():
                     raise AudioError(
-                        f"{self.path} has samples that are not finite (NaN or infinity) after {seconds:.1f} s"
+                        f"{self.name} has samples that are not finite (NaN or infinity) after {seconds:.1f} s"
                     )
                 position += missing + samples.shape[1]
                 yield samples
         except av.FFmpegError as error:
             seconds = position / self.sampling_rate
-            sentence = f"{self.path} is truncated or damaged: decoding failed after {seconds:.1f} s"
+            sentence = f"{self.name} is truncated or damaged: decoding failed after {seconds:.1f} s"
             if self.strict or not self.partial:
                 raise TruncatedError(sentence) from error
             self.warnings.append(sentence)
         else:
             self._check_complete(position)
         if holes:
-            self.warnings.append(f"{self.path} {_describe_holes(holes)}")
+            self.warnings.append(f"{self.name} {_describe_holes(holes)}")
 
     def _silence(self, frames: int) -> Iterator[np.ndarray]:
         for start in range(0, frames, self.sampling_rate):
@@ -241,7 +309,7 @@ class AudioReader:
         container = self._container.format.name
         if container == "ogg" and ends_within_a_page(self.path):
             # Ogg has its length in its last page only.
-            self._report_missing(f"{self.path} is truncated: it breaks off after {there:.1f} s", severe=True)
+            self._report_missing(f"{self.name} is truncated: it breaks off after {there:.1f} s", severe=True)
             return
         declared, is_cut = self.num_frames, True
         if container == "wav":
@@ -250,10 +318,13 @@ class AudioReader:
             counted = position if self.codec.startswith("pcm") else max(position, declared or 0)
             declared = counted + (8 * missing * self.sampling_rate // self.bit_rate if self.bit_rate else 0)
             is_cut = not is_made_up(missing + self.path.stat().st_size)
-        elif container == "aiff":
+        elif container in ("aiff", "avi"):
             is_cut = missing_bytes(self.path) > 0
+        if declared is not None and declared > _MOST_PER_BYTE * self.path.stat().st_size:
+            is_cut = False  # so much audio never was in it
         others = [stream for stream in self._container.streams if stream is not self._stream]
-        if declared is None or (container in _ONE_DURATION and others):
+        is_counted = 0 < self._counted <= position
+        if declared is None or is_counted or (container in _ONE_DURATION and others):
             return
         allowed = _MISSING_ALLOWED.get(container, math.inf) * self.sampling_rate
         if container == "mp3":
@@ -264,7 +335,7 @@ class AudioReader:
             whole = declared / self.sampling_rate
             reason = "is truncated or damaged" if is_cut else "declares too much"
             self._report_missing(
-                f"{self.path} {reason}: {there:.1f} s of {whole:.1f} s can be decoded",
+                f"{self.name} {reason}: {there:.1f} s of {whole:.1f} s can be decoded",
                 severe=is_cut and position < (1 - TOLERATED) * declared,
             )
 
@@ -274,13 +345,27 @@ class AudioReader:
         self.warnings.append(sentence)
 
     def close(self) -> None:
-        self._container.close()
+        self._closing.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _name_track(number: int, stream: av.AudioStream) -> str:
+    """The number of a track and what its file calls it: "2 (Main, eng)"."""
+    texts = [" ".join(stream.metadata.get(name, "").split()) for name in ("title", "language")]
+    called = ", ".join(text for text in texts if text not in ("", "und"))
+    return f"{number} ({called})" if called else str(number)
+
+
+def _rank_track(stream: av.AudioStream) -> tuple[bool, bool]:
+    """Orders tracks by how likely they are meant: the default one, and none for the blind, the deaf or the curious."""
+    kinds = av.stream.Disposition
+    special = kinds.comment | kinds.visual_impaired | kinds.hearing_impaired
+    return not stream.disposition & kinds.default, bool(stream.disposition & special)
 
 
 def _describe_holes(holes: list[tuple[float, float]]) -> str:

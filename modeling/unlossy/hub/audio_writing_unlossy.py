@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, NamedTuple, Self
 import numpy as np
 
 from .audio_unlossy import AudioError, Resampler
+from .layout_unlossy import DEFAULT_SPEAKERS, IN_MASKS, Speakers, place_speakers
 from .tags_unlossy import Chapter, Tags
 from .tags_writing_unlossy import fit_tags, flatten, write_tags
 
@@ -26,8 +27,8 @@ try:
 except ImportError:
     av = None  # type: ignore[assignment]
 
-# FFmpeg's names for 1, 2 … 8 channels, in the order of FLAC, Vorbis and Opus.
-_LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")
+# FFmpeg sorts the channels of 5.0 and 6.1 for Opus the wrong way round: in this order they come out right.
+_OPUS_ORDER = {5: [0, 1, 4, 2, 3], 7: [0, 1, 4, 3, 5, 2, 6]}
 
 
 class Encoder:
@@ -36,7 +37,8 @@ class Encoder:
     Args:
         file (`str` or `BinaryIO`): where to.
         container_format (`str`), codec (`str`): FFmpeg's names.
-        sampling_rate (`int`), channels (`int`): of the blocks, as the codec takes them.
+        sampling_rate (`int`): of the blocks, as the codec takes it.
+        speakers (`tuple[str, ...]`): one of each channel of the blocks, in a layout that the codec takes.
         sample_format (`str`, defaults to `"fltp"`): the codec's: "s16", "s32" (24 bits in it), "flt" or "fltp".
         bit_rate (`int`, *optional*): in bit/s.
         options (`dict[str, str]`, *optional*): the codec's.
@@ -50,7 +52,7 @@ class Encoder:
         container_format: str,
         codec: str,
         sampling_rate: int,
-        channels: int,
+        speakers: Speakers,
         *,
         sample_format: str = "fltp",
         bit_rate: int | None = None,
@@ -61,7 +63,8 @@ class Encoder:
     ) -> None:
         # PyAV cannot fill frames of eight planes; it turns packed ones into what the codec takes.
         self.sampling_rate, self._frame_format = sampling_rate, sample_format.removesuffix("p")
-        self._layout = _LAYOUTS[channels - 1]
+        self._layout = "+".join(speakers)
+        self._order = _OPUS_ORDER.get(len(speakers)) if codec == "libopus" else None
         self._position = 0
         self._container = av.open(file, "w", format=container_format, options=container_options or {})
         self._container.metadata.update(tags or {})
@@ -86,7 +89,7 @@ class Encoder:
 
     def write(self, block: np.ndarray) -> None:
         """Encode the next block of shape `(channels, samples)`."""
-        samples = _from_float(block, self._frame_format)
+        samples = _from_float(block if self._order is None else block[self._order], self._frame_format)
         frame = av.AudioFrame.from_ndarray(samples, format=self._frame_format, layout=self._layout)
         frame.sample_rate = self.sampling_rate
         # Without a time FFmpeg writes no edit list into M4A, and AAC comes back 1,024 samples late.
@@ -126,23 +129,33 @@ class _Format(NamedTuple):
     container: str
     codec: str
     max_channels: int
+    layouts: frozenset[Speakers] | None  # None: all that a mask of WAV has
     rates: tuple[int, ...] | None  # [Hz] ascending; None: any
     kbps_per_channel: int | None  # None: lossless
     options: dict[str, str]  # of the container
 
 
+_DEFAULTS = frozenset(DEFAULT_SPEAKERS.values())
 FORMATS = {
     # "rf64" lets a WAV grow beyond 4 GB.
-    "wav": _Format("wav", "pcm", 8, None, None, {"rf64": "auto"}),
-    "flac": _Format("flac", "flac", 8, None, None, {}),
+    "wav": _Format("wav", "pcm", 8, None, None, None, {"rf64": "auto"}),
+    "flac": _Format("flac", "flac", 8, None, None, None, {}),
     "mp3": _Format(
-        "mp3", "libmp3lame", 2, (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000), 160, {}
+        "mp3",
+        "libmp3lame",
+        2,
+        frozenset({DEFAULT_SPEAKERS[1], DEFAULT_SPEAKERS[2]}),
+        (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
+        160,
+        {},
     ),
-    "opus": _Format("opus", "libopus", 8, (48_000,), 128, {}),
+    "opus": _Format("opus", "libopus", 8, _DEFAULTS, (48_000,), 128, {}),
     "m4a": _Format(
         "mp4",
         "aac",
         8,
+        # Others FFmpeg writes, too, but does not find again. 2.1, 3.0 with a back centre, 4.0:
+        _DEFAULTS | {("FL", "FR", "LFE"), ("FL", "FR", "BC"), ("FL", "FR", "FC", "BC")},
         (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000),
         128,
         {},
@@ -163,6 +176,8 @@ class AudioWriter:
         path (`str` or `os.PathLike`): the file.
         sampling_rate (`int`): of the blocks, in Hz.
         channels (`int`): of the blocks, 1 to 8 (MP3: 2).
+        speakers (`tuple[str, ...]`, *optional*): FFmpeg's name of each channel, such as "LFE", as in
+            `AudioReader.speakers`. By default mono, stereo, 3.0, quad, 5.0, 5.1, 6.1 or 7.1.
         format (`str`, *optional*): "wav", "flac", "mp3" (320 kbps), "opus" or "m4a" (AAC; both 256 kbps in stereo).
             The suffix of `path` by default.
         bit_depth (`str`, defaults to `"24"`): "16", "24" or, for WAV only, "32f" (float). Integers are rounded and
@@ -171,8 +186,8 @@ class AudioWriter:
         overwrite (`bool`, defaults to `False`): whether an existing file may be replaced.
 
     Attributes:
-        warnings (`list[str]`): sentences on what of the tags the format can't hold; known before the first block, but
-            for a WAV file that grows beyond 4 GB.
+        warnings (`list[str]`): sentences on what the format can't hold of the speakers and the tags; known before the
+            first block, but for a WAV file that grows beyond 4 GB.
 
     Raises:
         AudioError: the file exists or cannot be written, or the format does not take this.
@@ -184,6 +199,7 @@ class AudioWriter:
         sampling_rate: int,
         channels: int,
         *,
+        speakers: Speakers | None = None,
         format: str | None = None,
         bit_depth: str = "24",
         tags: Tags | None = None,
@@ -202,6 +218,9 @@ class AudioWriter:
             others = [other for other, its in FORMATS.items() if channels <= its.max_channels]
             way_out = f": write {' or '.join(others)}" if others else ""
             raise AudioError(f"{name} cannot hold {channels} channels{way_out}")
+
+        self.warnings: list[str] = []
+        layout = self._place(speakers or DEFAULT_SPEAKERS[channels], chosen.layouts, name)
 
         rate = sampling_rate
         if chosen.rates is not None and sampling_rate not in chosen.rates:
@@ -224,7 +243,7 @@ class AudioWriter:
             options["movie_timescale"] = str(rate)
         # FFmpeg cannot read frames of 300 kB and more, which its own encoder makes of many channels at a high rate:
         # with less compression there are fewer samples in them.
-        is_wide = name == "flac" and channels * rate > _WIDEST_FLAC
+        is_wide = name == "flac" and len(layout) * rate > _WIDEST_FLAC
         self._format = name
         self._tags, remarks = fit_tags(tags or Tags(), name)
 
@@ -234,7 +253,7 @@ class AudioWriter:
                 chosen.container,
                 codec,
                 rate,
-                channels,
+                layout,
                 sample_format=sample_format,
                 bit_rate=bit_rate,
                 options={"compression_level": "2"} if is_wide else None,
@@ -245,11 +264,11 @@ class AudioWriter:
 
         if self._tags:
             try:
-                self._rehearse(start)
+                self._rehearse(start, len(layout))
             except Exception as error:  # whatever it is, it costs the tags, and is known before all the work
                 self._tags = Tags()
                 remarks.append(f"its tags are left out, which can't be written: {error}")
-        self.warnings = [f"{self.path}: {remark}" for remark in remarks]
+        self.warnings += [f"{self.path}: {remark}" for remark in remarks]
         try:
             with self._explained():
                 self._encoder = start(str(self._temporary.path))
@@ -257,14 +276,27 @@ class AudioWriter:
             self._temporary.discard()
             raise
 
-    def _rehearse(self, start: Callable[[BinaryIO], Encoder]) -> None:
+    def _rehearse(self, start: Callable[[BinaryIO], Encoder], channels: int) -> None:
         """Write the tags into a short file in memory."""
         file = io.BytesIO()
         encoder = start(file)
-        encoder.write(np.zeros((self.channels, self.sampling_rate // 10), np.float32))
+        encoder.write(np.zeros((channels, self.sampling_rate // 10), np.float32))
         encoder.close()
         file.seek(0)
         write_tags(file, self._format, self._tags)
+
+    def _place(self, speakers: Speakers, possible: frozenset[Speakers] | None, name: str) -> Speakers:
+        """Choose the layout to write."""
+        if possible is None:
+            possible = _DEFAULTS | ({speakers} if IN_MASKS.issuperset(speakers) else set())
+        layout, self._places, is_kept = place_speakers(speakers, possible)
+        self._more = len(layout) - len(speakers)
+        if self._more or not is_kept:
+            silence = ", with silence for the other speakers" if self._more else ""
+            self.warnings.append(
+                f"{self.path}: {name} has no layout {'+'.join(speakers)}: {'+'.join(layout)} is written{silence}"
+            )
+        return layout
 
     def write(self, block: np.ndarray) -> None:
         """Write the next block.
@@ -279,6 +311,10 @@ class AudioWriter:
     def _encode(self, block: np.ndarray) -> None:
         if block.shape[1]:
             self.num_frames += block.shape[1]
+            if self._more:
+                placed = np.zeros((len(block) + self._more, block.shape[1]), np.float32)
+                placed[self._places] = block
+                block = placed
             with self._explained():
                 self._encoder.write(block)
 

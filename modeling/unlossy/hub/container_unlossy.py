@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
+
+from .layout_unlossy import is_sorted
 
 try:
     import av
@@ -14,6 +16,7 @@ except ImportError:
 
 TOLERATED = 0.1  # share of the length that may be other than declared
 _LARGEST_OGG_PAGE = 65_307  # [bytes]
+_MOST_CHUNKS = 1000  # before the count of samples
 
 
 def open_input(file: Path | BinaryIO) -> av.container.InputContainer:
@@ -36,6 +39,20 @@ def codec_tag(path: Path) -> str:
     return f" {found[1]}" if found else ""
 
 
+def take_unsorted_speakers(stream: av.AudioStream) -> list[str] | None:
+    """FFmpeg's names of the channels of a stream that doesn't have them in the order of masks.
+
+    PyAV frees such a layout once with the frame and once by itself, which ends the process: it is taken out of the
+    decoder before there are frames.
+    """
+    layout = stream.codec_context.layout
+    names = [channel.name for channel in layout.channels]
+    if is_sorted(names):
+        return None
+    stream.codec_context.layout = f"{len(names)} channels"
+    return names
+
+
 def seconds_after_picture(container: av.container.InputContainer, stream: av.AudioStream) -> float:
     """How much later [s] the sound of a video begins than the picture."""
     is_video = any(not video.disposition & av.stream.Disposition.attached_pic for video in container.streams.video)
@@ -55,6 +72,30 @@ def itunes_length(container: av.container.InputContainer, stream: av.AudioStream
     starts, whole = round(seconds[0] * rate), round(seconds[1] * rate) - priming
     # In a file that was edited or converted since, the tag is no longer true.
     return valid if starts == priming and (1 - TOLERATED) * whole <= valid else None
+
+
+def counted_samples(path: Path) -> int:
+    """How many samples a channel a WAV, W64 or AIFF file has by its own count; 0 without one."""
+    with path.open("rb") as file:
+        head = file.read(16)
+        is_w64 = head.startswith(b"riff")
+        order: Literal["little", "big"] = "big" if head.startswith(b"FORM") else "little"
+        if not is_w64 and head[:4] not in (b"RIFF", b"RF64", b"FORM"):
+            return 0
+        # W64 has 16 bytes for every name, and counts the 24 of name and size with the rest.
+        file.seek(40 if is_w64 else 12)
+        for _ in range(_MOST_CHUNKS):
+            header = file.read(24 if is_w64 else 8)
+            name, size = header[:4], int.from_bytes(header[16 if is_w64 else 4 :], order)
+            if name == b"fact":
+                return int.from_bytes(file.read(4), order)
+            if name == b"COMM":
+                return int.from_bytes(file.read(6)[2:], order)
+            size = -(-size // 8) * 8 - 24 if is_w64 else size + size % 2
+            if len(header) < 8 or not 0 <= size < path.stat().st_size:
+                break
+            file.seek(size, os.SEEK_CUR)
+    return 0
 
 
 def missing_bytes(path: Path) -> int:

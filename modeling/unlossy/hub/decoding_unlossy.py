@@ -64,6 +64,9 @@ def decode_stream(container: av.container.InputContainer, stream: av.AudioStream
         decoder.extradata = stream.codec_context.extradata
         decoder.sample_rate = stream.rate
         decoder.layout = stream.layout
+    if decoder.name == "alac" and container.format.name == "caf":
+        # A last block that is not full says so by itself: what a CAF file counts as filled is not in it.
+        decoder.flags2 |= av.codec.context.Flags2.skip_manual
     packets = _PACKETS.get(container.format.name, _packets)
     count = size = lost = 0
     edited = False
@@ -99,9 +102,14 @@ def _packets(container: av.container.InputContainer, stream: av.AudioStream) -> 
 
 
 def keep_time(
-    decoded: Iterator[Decoded], container: av.container.InputContainer, stream: av.AudioStream
+    decoded: Iterator[Decoded], container: av.container.InputContainer, stream: av.AudioStream, counted: int = 0
 ) -> Iterator[Piece]:
-    """Put frames in time."""
+    """Put frames in time.
+
+    Args:
+        counted (`int`, defaults to 0): samples that the file has by its header, if that is less than the last frame
+            fills.
+    """
     if container.format.name in _TIMED:
         yield from _by_times(decoded, stream, is_mov="mp4" in container.format.name)
         return
@@ -114,6 +122,8 @@ def keep_time(
         longest, damaged = max(longest, frame.samples), damaged or lost > 0
         position += lost * longest
         length = frame.samples
+        if following is None and counted and position <= counted < position + length:
+            length = counted - position
         if damaged and following is None and stream.duration is not None and stream.start_time:
             # FFmpeg counts packets up to where the padding of an MP3 begins, and there were fewer.
             end = round(stream.duration * _time_base(stream) * frame.sample_rate)
@@ -215,6 +225,8 @@ def to_float(frame: av.AudioFrame) -> np.ndarray:
     if frame.format.is_planar and frame.layout.nb_channels == _PLANES:
         # PyAV counts planes up to a null pointer, for which eight leave no room in FFmpeg's array, and crashes.
         frame = av.AudioResampler(frame.format.packed).resample(frame)[0]
+    if frame.format.packed.name == "s64":  # which PyAV has no array for
+        frame = av.AudioResampler("dbl").resample(frame)[0]
     samples = frame.to_ndarray()
     if frame.format.is_packed:
         samples = samples.reshape(-1, frame.layout.nb_channels).T

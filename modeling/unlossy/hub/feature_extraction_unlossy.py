@@ -22,12 +22,12 @@ class UnlossyFeatureExtractor(SequenceFeatureExtractor):
         super().__init__(feature_size=feature_size, sampling_rate=sampling_rate, padding_value=padding_value, **kwargs)
 
     def __call__(
-        self, raw_audio: Any, sampling_rate: int | None = None, return_tensors: str | None = "pt"
+        self, raw_audio: Any, sampling_rate: float | None = None, return_tensors: str | None = "pt"
     ) -> BatchFeature:
         """
         Args:
-            raw_audio: an array of shape `(samples,)` or `(channels, samples)`, float, ±1, or a list of such arrays; all
-                with one channel or all with two.
+            raw_audio: an array of shape `(samples,)` or `(channels, samples)`, float, ±1, or a list of numbers, or a
+                list of such arrays or lists; all with one channel or all with two.
             sampling_rate (`int`): rate of the audio [Hz]. It must be the model's; [`restore`] converts any rate.
             return_tensors (`str`, defaults to `"pt"`): `"pt"` or `"np"`.
 
@@ -43,7 +43,8 @@ class UnlossyFeatureExtractor(SequenceFeatureExtractor):
                 f"Expected audio at {self.sampling_rate} Hz, got sampling_rate={sampling_rate}; resample it, or call "
                 "unlossy.restore, which takes any rate."
             )
-        items = [_as_channels(item) for item in (raw_audio if isinstance(raw_audio, list | tuple) else [raw_audio])]
+        is_batch = isinstance(raw_audio, list | tuple) and len(raw_audio) > 0 and np.ndim(raw_audio[0]) > 0
+        items = [_as_channels(item) for item in (raw_audio if is_batch else [raw_audio])]
         channels = {item.shape[0] for item in items}
         if len(channels) != 1:
             raise ValueError("A batch must be all mono or all stereo.")

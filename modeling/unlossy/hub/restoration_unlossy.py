@@ -26,13 +26,15 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from .audio_unlossy import Resampler
 from .audio_writing_unlossy import AudioWriter
+from .layout_unlossy import Speakers, channel_groups
 from .modeling_unlossy import UnlossyModel
 from .streaming_unlossy import (
-    CHANNEL_GROUPS,
+    Audio,
     Collector,
     Overlapping,
     PeakGuard,
     Stage,
+    check_rate,
     digital_silence,
     mark_last,
     model_blocks,
@@ -65,7 +67,8 @@ class Restored:
         sampling_rate (`int`): [Hz]; of a file, the nearest that its format has.
         num_frames (`int`): length [samples].
         output (`Path` or `None`): the file that was written.
-        warnings (`tuple[str, ...]`): a sentence on each thing that is odd in the file, such as where it is damaged.
+        warnings (`tuple[str, ...]`): a sentence on each thing that is odd in the file, such as where it is damaged, or
+            that the output could not hold, such as its layout of speakers.
     """
 
     audio: np.ndarray | Tensor | None
@@ -148,13 +151,14 @@ def check_kind(model: PreTrainedModel, kind: str) -> None:
 
 
 def restore(
-    audio: str | os.PathLike[str] | np.ndarray | Tensor,
+    audio: Audio,
     model: UnlossyModel | None = None,
     *,
-    sampling_rate: int | None = None,
+    sampling_rate: float | None = None,
+    track: int | None = None,
     detail: float = 1.0,
     output: str | os.PathLike[str] | None = None,
-    output_sampling_rate: int | None = None,
+    output_sampling_rate: float | None = None,
     format: str | None = None,
     bit_depth: str = "24",
     overwrite: bool = False,
@@ -166,10 +170,12 @@ def restore(
     """Restore the quality of lossily compressed audio.
 
     Args:
-        audio: path of a file that FFmpeg reads, or an array of shape `(samples,)` or `(channels, samples)`, float, ±1,
-            with 1 to 8 channels at 8 to 192 kHz.
+        audio: a file that FFmpeg reads, by its path, as its bytes, as a file object or opened with [`AudioReader`]; or
+            an array, tensor or list of shape `(samples,)` or `(channels, samples)`, float, ±1, with 1 to 8 channels at
+            8 to 192 kHz.
         model (`UnlossyModel`, *optional*): the checkpoint in the package by default.
         sampling_rate (`int`): rate of an array [Hz]; a file knows its own.
+        track (`int`, *optional*): number of a file's audio track, from 1; the default one otherwise.
         detail (`float`, defaults to 1.0): share of regenerated treble and texture, from 0 (most faithful) to 1 (most
             complete).
         output (path, *optional*): file to write, block by block, with the input's tags, pictures and chapters. It is
@@ -194,15 +200,14 @@ def restore(
     """
     if not 0 <= detail <= 1:
         raise ValueError(f"detail must be from 0 to 1, got {detail}")
-    if output_sampling_rate is not None and not 8000 <= output_sampling_rate <= 192000:
-        raise ValueError(f"output_sampling_rate must be from 8000 to 192000 Hz, got {output_sampling_rate}")
+    output_rate = None if output_sampling_rate is None else check_rate("output_sampling_rate", output_sampling_rate)
     model = model if model is not None else _shipped_model()
     check_kind(model, "unlossy")
     with ExitStack() as stack:
-        source = stack.enter_context(open_source(audio, sampling_rate, strict=strict, partial=partial))
+        source = stack.enter_context(open_source(audio, sampling_rate, track=track, strict=strict, partial=partial))
         rate, channels, total = source.sampling_rate, source.channels, source.num_frames
         working_rate = max(rate, model.config.sampling_rate)
-        final_rate = output_sampling_rate or working_rate
+        final_rate = output_rate or working_rate
         sink: Collector | AudioWriter
         if output is None:
             sink = Collector()
@@ -212,6 +217,7 @@ def restore(
                     output,
                     final_rate,
                     channels,
+                    speakers=source.speakers,
                     format=format,
                     bit_depth=bit_depth,
                     tags=source.tags,
@@ -222,7 +228,7 @@ def restore(
         clips = output is not None and bit_depth != "32f"
         chain: list[Stage] = [
             Resampler(rate, working_rate, channels),
-            _Correction(model, working_rate, channels, detail, block_seconds, clips, workers),
+            _Correction(model, working_rate, source.speakers, detail, block_seconds, clips, workers),
             Resampler(working_rate, final_rate, channels),
         ]
         num_frames = 0
@@ -235,10 +241,10 @@ def restore(
                 progress(min(num_frames * rate / (final_rate * total), 1.0))
     if progress:
         progress(1.0)  # whatever a header said about the length
-    warnings = tuple(source.warnings)
     if isinstance(sink, Collector):
-        return Restored(sink.result(audio), final_rate, num_frames, warnings=warnings)
-    return Restored(None, sink.sampling_rate, sink.num_frames, sink.path, (*warnings, *sink.warnings))
+        return Restored(sink.result(audio), final_rate, num_frames, warnings=tuple(source.warnings))
+    warnings = (*source.warnings, *sink.warnings)
+    return Restored(None, sink.sampling_rate, sink.num_frames, sink.path, warnings)
 
 
 class _Correction:
@@ -248,19 +254,25 @@ class _Correction:
         self,
         model: UnlossyModel,
         rate: int,
-        channels: int,
+        speakers: Speakers,
         detail: float,
         block_seconds: float,
         clips: bool,
         workers: dict[str, Any],
     ):
         self.clips = clips
+        channels = len(speakers)
         model_rate = model.config.sampling_rate
         reach, size = model_blocks(model.config, block_seconds)
         self.change: list[Stage] = [
             Resampler(rate, model_rate, channels),
             # Not a method: in a cycle of references, the audio would stay in memory until the collector comes by.
-            Overlapping(functools.partial(_change, model=model, detail=detail), reach, size, **workers),
+            Overlapping(
+                functools.partial(_change, groups=channel_groups(speakers), model=model, detail=detail),
+                reach,
+                size,
+                **workers,
+            ),
             Resampler(model_rate, rate, channels),
         ]
         self.guard = PeakGuard(rate)
@@ -295,10 +307,12 @@ def _workers(model: UnlossyModel) -> Iterator[dict[str, Any]]:
 
 
 @torch.inference_mode()
-def _change(block: np.ndarray, position: int, model: UnlossyModel, detail: float) -> np.ndarray:
+def _change(
+    block: np.ndarray, position: int, groups: list[list[int]], model: UnlossyModel, detail: float
+) -> np.ndarray:
     """What the network changes in `(channels, samples)` that start at `position` of the whole."""
     change = np.empty_like(block)
-    for group in CHANNEL_GROUPS[len(block)]:
+    for group in groups:
         degraded = torch.from_numpy(block[group])[None].to(model.device)
         restored = model(degraded, detail=detail, offset=position).audio_values
         change[group] = (restored - degraded)[0].cpu().numpy()

@@ -4,11 +4,10 @@ A stage gives for the whole what it would give for the whole at once, however th
 """
 
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,18 +15,9 @@ from torch import Tensor
 
 from .audio_unlossy import AudioReader
 from .configuration_unlossy import UnlossySpectrumConfig
+from .layout_unlossy import DEFAULT_SPEAKERS
+from .source_unlossy import AudioFile
 
-# Channels that belong together in FFmpeg's default layouts of 1, 2 … 8 channels; centre, back centre and LFE are alone.
-CHANNEL_GROUPS: dict[int, list[list[int]]] = {
-    1: [[0]],
-    2: [[0, 1]],
-    3: [[0, 1], [2]],
-    4: [[0, 1], [2, 3]],
-    5: [[0, 1], [2], [3, 4]],
-    6: [[0, 1], [2], [3], [4, 5]],
-    7: [[0, 1], [2], [3], [4], [5, 6]],
-    8: [[0, 1], [2], [3], [4, 5], [6, 7]],
-}
 GUARD_SECONDS = 0.003  # how far around a peak the guard turns the level down
 _INAUDIBLE = 2.0**-25  # what rounds to 0 in 24 bits
 
@@ -164,17 +154,31 @@ def digital_silence(block: np.ndarray, shortest: int) -> np.ndarray:
     return silent
 
 
+def check_rate(name: str, rate: Any) -> int:
+    """A sampling rate [Hz] as whole number, whatever type it has.
+
+    Raises:
+        ValueError: it is none from 8 to 192 kHz.
+    """
+    try:
+        is_possible = 8000 <= rate <= 192000 and int(rate) == rate
+    except (TypeError, ValueError):
+        is_possible = False
+    if not is_possible:
+        raise ValueError(f"{name} must be a whole number from 8000 to 192000 [Hz], got {rate!r}")
+    return int(rate)
+
+
 class ArraySource:
     """An array as a source of blocks, with the attributes of [`AudioReader`]."""
 
     tags = None
     warnings: tuple[str, ...] = ()
 
-    def __init__(self, audio: np.ndarray | Tensor, sampling_rate: int | None):
+    def __init__(self, audio: np.ndarray | Tensor, sampling_rate: float | None):
         if sampling_rate is None:
             raise ValueError("an array needs its sampling_rate [Hz]")
-        if not 8000 <= sampling_rate <= 192000:
-            raise ValueError(f"sampling_rate must be from 8000 to 192000 Hz, got {sampling_rate}")
+        rate = check_rate("sampling_rate", sampling_rate)
         if isinstance(audio, Tensor):
             # NumPy has no bfloat16.
             audio = (audio.float() if audio.is_floating_point() else audio).numpy(force=True)
@@ -187,30 +191,46 @@ class ArraySource:
         if not np.isfinite(audio).all():
             raise ValueError("the audio has samples that are NaN or infinite")
         self.samples = np.atleast_2d(audio).astype(np.float32)
-        self.sampling_rate = sampling_rate
+        self.sampling_rate = rate
         self.channels, self.num_frames = self.samples.shape
+        self.speakers = DEFAULT_SPEAKERS[self.channels]
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
         for start in range(0, self.num_frames, frames):
             yield self.samples[:, start : start + frames]
 
 
+Audio = AudioFile | AudioReader | np.ndarray | Tensor | list[float] | list[list[float]]
+
+
 @contextmanager
 def open_source(
-    audio: str | os.PathLike[str] | np.ndarray | Tensor,
-    sampling_rate: int | None,
+    audio: Audio,
+    sampling_rate: float | None,
     *,
+    track: int | None = None,
     strict: bool = False,
     partial: bool = False,
 ) -> Iterator[ArraySource | AudioReader]:
     """A file or an array, to be read in blocks; see [`restore`] for the arguments and errors."""
-    if isinstance(audio, np.ndarray | Tensor):
-        yield ArraySource(audio, sampling_rate)
+    if isinstance(audio, np.ndarray | Tensor | list):
+        yield ArraySource(_to_array(audio), sampling_rate)
     elif sampling_rate is not None:
         raise ValueError("sampling_rate is for arrays; a file knows its own")
+    elif isinstance(audio, AudioReader):
+        yield audio
     else:
-        with AudioReader(audio, strict=strict, partial=partial) as reader:
+        with AudioReader(audio, track=track, strict=strict, partial=partial) as reader:
             yield reader
+
+
+def _to_array(audio: np.ndarray | Tensor | list) -> np.ndarray | Tensor:
+    if isinstance(audio, np.ndarray | Tensor):
+        return audio
+    try:
+        return np.asarray(audio)
+    except ValueError as error:
+        raise ValueError("the channels differ in length") from error
 
 
 class Collector:
@@ -225,7 +245,7 @@ class Collector:
     def result(self, like: object) -> np.ndarray | Tensor:
         """All blocks as one array, of `like`'s kind and number of dimensions where that is an array."""
         whole = np.concatenate(self.blocks, axis=1)
-        if isinstance(like, np.ndarray | Tensor) and like.ndim == 1:
+        if isinstance(like, np.ndarray | Tensor | list) and np.ndim(like) == 1:
             whole = whole[0]
         return torch.from_numpy(whole) if isinstance(like, Tensor) else whole
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from odd_files import RATE, encode, make_music
+from odd_files import RATE, encode, make_music, wav_bytes
 
 from unlossy.hub.audio_unlossy import AudioError, AudioReader, TruncatedError
 from unlossy.hub.container_unlossy import is_made_up
@@ -99,3 +99,50 @@ def test_a_codec_that_nothing_decodes_is_named(tmp_path: Path, tag: int, bits: i
     path.write_bytes(data)
     with pytest.raises(AudioError, match=rf"codec that FFmpeg can't decode .*0x{tag:04x}\): convert it"):
         AudioReader(path)
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype", "rate", "channels"),
+    [
+        ("WAV", "MS_ADPCM", 22_050, 2),
+        ("WAV", "GSM610", 8_000, 1),
+        ("W64", "GSM610", 8_000, 1),
+        ("AIFF", "GSM610", 8_000, 1),
+        ("CAF", "ALAC_16", RATE, 1),
+        ("CAF", "ALAC_24", RATE, 2),
+    ],
+)
+def test_blocks_that_are_not_full_are_not_filled(
+    tmp_path: Path, container: str, subtype: str, rate: int, channels: int
+) -> None:
+    path = tmp_path / "in"
+    audio = make_music(1.5001, rate, channels)
+    soundfile.write(path, audio.T, rate, format=container, subtype=subtype)
+    result, warnings = read(path)
+    assert result.shape == audio.shape
+    assert warnings == []
+    assert np.corrcoef(result[0], audio[0])[0, 1] > 0.95
+
+
+def test_adpcm_in_a_video_is_not_taken_for_truncated(tmp_path: Path) -> None:
+    path = tmp_path / "in.avi"
+    path.write_bytes(encode(make_music(1), "avi", "adpcm_ms", kind="s16"))
+    assert read(path)[0].shape[1] >= RATE
+
+
+def test_a_count_that_cannot_be_true_is_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "in.w64"  # libsndfile writes a wrong count here
+    soundfile.write(path, make_music(1, 8_000, 1).T, 8_000, format="W64", subtype="MS_ADPCM")
+    result, warnings = read(path)
+    assert result.shape[1] >= 8_000
+    assert len(warnings) == 1
+    assert "declares too much" in warnings[0]
+
+
+def test_integers_of_64_bits_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "in.wav"
+    audio = make_music(1, channels=3)
+    path.write_bytes(wav_bytes((audio.T * 2.0**63).astype("<i8"), RATE))
+    with AudioReader(path) as reader:
+        assert reader.bits_per_sample == 64
+        np.testing.assert_allclose(next(reader.blocks(RATE)), audio, atol=1e-7)

@@ -32,6 +32,11 @@ def test_one_item(extractor: UnlossyFeatureExtractor, shape: tuple[int, ...]) ->
     assert batch["padding_mask"].tolist() == [[1] * batch_shape[2]]
 
 
+def test_a_list_of_numbers_is_one_item(extractor: UnlossyFeatureExtractor) -> None:
+    assert extractor([0.1, 0.2], sampling_rate=44100.0)["input_values"].shape == (1, 1, 2)
+    assert extractor([[0.1, 0.2], [0.3]], sampling_rate=RATE)["padding_mask"].tolist() == [[1, 1], [1, 0]]
+
+
 def test_shorter_items_are_padded_with_silence(extractor: UnlossyFeatureExtractor) -> None:
     items: list[Any] = [noise(2, 5), noise(2, 3), torch.from_numpy(noise(2, 4))]
     batch = extractor(items, sampling_rate=RATE, return_tensors="np")
@@ -59,7 +64,8 @@ def test_another_rate_is_refused(extractor: UnlossyFeatureExtractor, rate: int |
         (noise(3, 100), r"got \(3, 100\)"),
         (noise(1, 2, 100), r"got \(1, 2, 100\)"),
         (noise(0), r"got \(0,\)"),
-        ([0.1, 0.2], r"got \(\)"),
+        ([], r"got \(0,\)"),
+        ([0, 1], "got int64"),
         (np.ones((2, 100), np.int16), "Expected samples as float, ±1, got int16"),
         (np.array([0.1, np.nan]), "NaN or infinite"),
         ([noise(2, 10), noise(10)], "all mono or all stereo"),

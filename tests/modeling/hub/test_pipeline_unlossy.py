@@ -1,8 +1,12 @@
 """The pipeline and the Auto classes, with the package installed and, from a saved folder, without it."""
 
+import functools
+import http.server
+import io
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,6 +73,31 @@ def test_pipeline_says_what_it_does_not_know(pipe: Any, audio: np.ndarray) -> No
         pipe({"array": audio})
     with pytest.raises(ValueError, match="no such file"):
         pipe("nothing.mp3")
+
+
+def test_pipeline_takes_what_other_pipelines_take(
+    pipe: Any, lively_model: UnlossyModel, audio: np.ndarray, write_chord: Callable[..., Path], tmp_path: Path
+) -> None:
+    song = write_chord()
+    data, wanted = song.read_bytes(), unlossy.restore(song, lively_model).audio
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        given = [data, io.BytesIO(data), {"bytes": data, "path": None}, {"bytes": None, "path": str(song)}]
+        for inputs in (*given, f"{url}/song.wav"):
+            np.testing.assert_array_equal(pipe(inputs)["audio"], wanted)
+        with pytest.raises(ValueError, match=r"/none\.wav cannot be downloaded: .*404"):
+            pipe(f"{url}/none.wav")
+        server.shutdown()
+    with pytest.raises(ValueError, match="cannot be downloaded"):
+        pipe(f"{url}/song.wav")
+
+    results = pipe([str(song), data, {"array": audio, "sampling_rate": np.float64(RATE)}], batch_size=2)
+    assert [result["sampling_rate"] for result in results] == [RATE] * 3
+    for result in results[:2]:
+        np.testing.assert_array_equal(result["audio"], wanted)
+    np.testing.assert_array_equal(results[2]["audio"], unlossy.restore(audio, lively_model, sampling_rate=RATE).audio)
 
 
 WITHOUT_THE_PACKAGE = """

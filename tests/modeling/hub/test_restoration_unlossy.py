@@ -14,7 +14,8 @@ import torch
 from unlossy import ModelNotFoundError, UnlossyAutoencoder, UnlossyConfig, UnlossyModel, load_model, restore
 from unlossy.hub.audio_unlossy import AudioError, AudioReader
 from unlossy.hub.audio_writing_unlossy import AudioWriter
-from unlossy.hub.streaming_unlossy import CHANNEL_GROUPS, GUARD_SECONDS
+from unlossy.hub.layout_unlossy import DEFAULT_SPEAKERS, channel_groups
+from unlossy.hub.streaming_unlossy import GUARD_SECONDS
 from unlossy.hub.tags_unlossy import Tags
 
 RATE = 44_100
@@ -91,7 +92,7 @@ def test_channels_are_restored_in_pairs(lively_model: UnlossyModel, channels: in
     result = restored(audio, lively_model)
     assert result.shape == audio.shape
     assert snr(audio, result) < 60, "the model must have changed something"
-    groups = CHANNEL_GROUPS[channels]
+    groups = channel_groups(DEFAULT_SPEAKERS[channels])
     assert sorted(channel for group in groups for channel in group) == list(range(channels))
     for group in groups[-2:]:
         assert snr(restored(audio[group], lively_model), result[group]) > 100
@@ -211,8 +212,21 @@ def test_the_result_is_like_the_input(identity_model: UnlossyModel, kind: Any, s
         (np.array([0, np.nan]), {}, "NaN or infinite"),
         (np.array([0, -np.inf]), {}, "NaN or infinite"),
         (np.zeros(100), {"sampling_rate": None}, "an array needs its sampling_rate"),
-        (np.zeros(100), {"sampling_rate": 4000}, "from 8000 to 192000 Hz, got 4000"),
-        (np.zeros(100), {"output_sampling_rate": 0}, "output_sampling_rate must be from 8000 to 192000 Hz, got 0"),
+        (np.zeros(100), {"sampling_rate": 4000}, r"whole number from 8000 to 192000 \[Hz\], got 4000"),
+        (
+            np.zeros(100),
+            {"output_sampling_rate": 0},
+            r"output_sampling_rate must be a whole number from 8000 to 192000 \[Hz\], got 0",
+        ),
+        (np.zeros(100), {"sampling_rate": 44100.5}, r"got 44100\.5"),
+        (np.zeros(100), {"sampling_rate": math.nan}, "got nan"),
+        (np.zeros(100), {"sampling_rate": "44.1k"}, r"got '44\.1k'"),
+        ([[0.1, 0.2], [0.3]], {}, "the channels differ in length"),
+        (
+            {"array": [0.1]},
+            {"sampling_rate": None},
+            "expected a file's name, its bytes, a file object or an array, not",
+        ),
         (np.full(100, 1e30), {}, r"reach 1e\+30 times full scale"),
         (np.zeros(100), {"detail": 1.5}, "detail must be from 0 to 1, got 1.5"),
         (np.zeros(100), {"detail": math.nan}, "detail must be from 0 to 1, got nan"),

@@ -1,0 +1,53 @@
+"""Where audio comes from that lies in no file: bytes and file objects, which FFmpeg reads from a temporary file."""
+
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import IO, Any
+
+# What an audio file can be handed over as.
+AudioFile = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
+
+
+def is_url(name: str) -> bool:
+    """Whether a name is that of no file; of two slashes, a `Path` keeps one."""
+    return re.match(r"[a-z][a-z0-9+.-]+:/", name, re.IGNORECASE) is not None
+
+
+def is_in_memory(source: object) -> bool:
+    """Whether a source is bytes or a file object, and no name."""
+    return isinstance(source, bytes | bytearray | memoryview) or hasattr(source, "read")
+
+
+def name_source(source: Any) -> str:
+    """What sentences call a source."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return "the byte string"
+    if hasattr(source, "read"):
+        name = getattr(source, "name", None)
+        return {"<stdin>": "standard input"}.get(name, name) if isinstance(name, str) else "the file object"
+    return os.fspath(source)
+
+
+def spool(source: Any) -> Path:
+    """Write bytes, or what is left to read of a file object, into a temporary file; the caller removes it.
+
+    Raises:
+        TypeError: the file object gives text.
+        OSError, ValueError: it can't be read, or is closed.
+    """
+    # FFmpeg tells some formats by their suffix only.
+    suffix = Path(name_source(source)).suffix if hasattr(source, "read") else ""
+    number, name = tempfile.mkstemp(suffix, "unlossy-")
+    try:
+        with open(number, "wb") as file:
+            if hasattr(source, "read"):
+                shutil.copyfileobj(source, file)
+            else:
+                file.write(source)
+    except BaseException:
+        os.unlink(name)
+        raise
+    return Path(name)
