@@ -112,7 +112,7 @@ def detail_terms(
     return {
         # Of the absolute error, whose minimum is the median: any other quantile is a bias.
         "envelope": _audible_mean(error.abs(), valid, grid),
-        "level": _level_error(clean, filled, hole, grid).mean(),
+        "level": _level_error(clean, filled, hole, valid, grid).mean(),
         "dissimilarity": _dissimilarity(clean, filled, valid, grid, SIDE_WEIGHT),
     }
 
@@ -146,7 +146,7 @@ def _audible_mean(distance: Tensor, valid: Tensor, grid: CellGrid) -> Tensor:
     return means.mean()
 
 
-def _level_error(clean: Tensor, given: Tensor, hole: Tensor, grid: CellGrid) -> Tensor:
+def _level_error(clean: Tensor, given: Tensor, hole: Tensor, valid: Tensor, grid: CellGrid) -> Tensor:
     """Squared error of the long-term level in spectral holes [dB²], `(B, 2)`: mean over the bands that are holes for
     more than half of the time, 0 where there are none."""
     edges = grid.edges_hz.to(clean)
@@ -159,8 +159,8 @@ def _level_error(clean: Tensor, given: Tensor, hole: Tensor, grid: CellGrid) -> 
 
     with torch.autocast(given.device.type, enabled=False):  # sums of energies need all their bits
         wanted, got = in_bands(clean * hole), in_bands(given * hole)
-        floor = LEVEL_FLOOR * in_bands(clean).amax(dim=2, keepdim=True) + 1e-6
-        counted = (in_bands(hole) > 0.5 * in_bands(torch.ones_like(hole))).to(clean)
+        floor = LEVEL_FLOOR * in_bands(clean * valid).amax(dim=2, keepdim=True) + 1e-6
+        counted = (in_bands(hole) > 0.5 * in_bands(valid.expand_as(hole))).to(clean)
     error = DECIBEL * torch.log((got + floor) / (wanted + floor))
     return (error.square() * counted).sum(dim=2) / counted.sum(dim=2).clamp(min=1)
 

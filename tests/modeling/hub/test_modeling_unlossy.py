@@ -244,9 +244,9 @@ def test_padding_does_not_count_in_the_loss(make_lively):
     assert output.audio_values[..., 20_000:].abs().max() == 0
 
 
-@pytest.mark.parametrize("residual", [True, False])
-def test_loss_does_not_depend_on_the_detail(make_lively, residual):
-    model = make_lively() if residual else make_lively(residual=False, skip_connections=False)
+@pytest.mark.parametrize("network", ["make_lively", "make_autoencoder"])
+def test_loss_does_not_depend_on_the_detail(network, request):
+    model = request.getfixturevalue(network)()
     with torch.no_grad():
         without, full = (model(music(20_000), labels=music(20_000, seed=1), detail=detail) for detail in (0.0, 1.0))
     assert without.loss == full.loss
