@@ -112,6 +112,8 @@ class Learner:
 
     def _learn_from(self, batch: dict[str, Tensor], number: int) -> dict[str, Tensor]:
         """Forward and backward; with the last of the batches to accumulate, the optimiser's step as well."""
+        if isinstance(self.averaged, UnlossyAutoencoder):  # which has no detail that an edge matters to
+            batch = {name: tensor for name, tensor in batch.items() if name != "known_hz"}
         with self.accelerator.accumulate(self.model):
             # The loss doesn't depend on the detail; without, its synthesis is saved.
             outputs = self.model(**batch, detail=0.0)
