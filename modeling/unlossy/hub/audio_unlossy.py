@@ -8,8 +8,9 @@ from __future__ import annotations
 import functools
 import math
 import re
+from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 
@@ -23,13 +24,15 @@ from .container_unlossy import (
     is_made_up,
     itunes_length,
     missing_bytes,
+    ogg_links,
     open_input,
+    open_section,
     seconds_after_picture,
     take_unsorted_speakers,
 )
 from .decoding_unlossy import Piece, decode_stream, keep_time, to_float
-from .layout_unlossy import sort_speakers
-from .mpeg_unlossy import xing_frames
+from .layout_unlossy import DEFAULT_SPEAKERS, Speakers, place_speakers, sort_speakers
+from .mpeg_unlossy import format_varies, xing_frames
 from .source_unlossy import AudioFile, is_in_memory, is_url, name_source, spool
 from .tags_unlossy import Tags, read_tags
 
@@ -49,6 +52,10 @@ _MISSING_ALLOWED |= dict.fromkeys(("mov,mp4,m4a,3gp,3g2,mj2", "ogg", "matroska,w
 _MOST_PER_BYTE = 10_000  # samples, which even silence takes
 _ONE_DURATION = ("matroska,webm", "asf", "flv")  # of all streams together
 _NAMED_PLACES = 3  # how many damaged places a warning names
+_SHORTEST_PART = 1.0  # [s] of what counts as a format of its own
+_ONE_CHANGE = 0.1  # [s] within which a decoder may change in several steps
+_OPUS_RATE = 48_000  # [Hz] that delays are counted at
+_Format = tuple[int, Speakers]  # [Hz] and speakers
 
 
 class AudioError(ValueError):
@@ -103,6 +110,7 @@ class AudioReader:
             raise ImportError("reading audio files needs PyAV: pip install av soxr")
         self.strict, self.partial = strict, partial
         self._closing = ExitStack()
+        self._unread: set[tuple[int, int]] = set()
         self.warnings: list[str] = []
         try:
             self.name = name_source(source)
@@ -142,6 +150,9 @@ class AudioReader:
             if self.path.stat().st_size == 0:
                 raise AudioError(f"{self.name} is empty")
             self._container = self._closing.enter_context(open_input(self.path))
+            self._links = ogg_links(self.path) if self._container.format.name == "ogg" else []
+            if len(self._links) > 1:
+                self._container = self._closing.enter_context(open_section(self.path, *self._links[0]))
         except PermissionError as error:
             raise AudioError(f"{self.name} cannot be read: permission denied") from error
         except (av.FFmpegError, OSError) as error:
@@ -156,9 +167,7 @@ class AudioReader:
         self._stream = stream
         names = take_unsorted_speakers(stream)
         self._counted = self._count_in_header(stream)
-        self._pieces: Iterator[Piece] | None = keep_time(
-            decode_stream(self._container, stream), self._container, stream, self._counted
-        )
+        self._pieces: Iterator[Piece] | None = self._all_pieces()
         try:
             # What the decoder delivers counts: headers miss the doubled rate of HE-AAC, for instance.
             self._first = next(self._pieces, None)
@@ -168,20 +177,21 @@ class AudioReader:
             raise AudioError(f"{self.name} has no samples that can be decoded")
 
         frame = self._first.frame
-        self.sampling_rate, self.channels = frame.sample_rate, frame.layout.nb_channels
-        if not 1 <= self.channels <= MAX_CHANNELS:
-            raise AudioError(f"{self.name} has {self.channels} channels: at most {MAX_CHANNELS} can be read")
-        if not SAMPLING_RATES[0] <= self.sampling_rate <= SAMPLING_RATES[1]:
-            raise AudioError(f"{self.name} has a sampling rate of {self.sampling_rate} Hz: 8 to 192 kHz can be read")
-        self.speakers, self._order = sort_speakers(names or [channel.name for channel in frame.layout.channels])
+        rate, channels = frame.sample_rate, frame.layout.nb_channels
+        if not 1 <= channels <= MAX_CHANNELS:
+            raise AudioError(f"{self.name} has {channels} channels: at most {MAX_CHANNELS} can be read")
+        if not SAMPLING_RATES[0] <= rate <= SAMPLING_RATES[1]:
+            raise AudioError(f"{self.name} has a sampling rate of {rate} Hz: 8 to 192 kHz can be read")
+        self._names = names or [channel.name for channel in frame.layout.channels]
+        self.sampling_rate, self.speakers = self._survey((rate, sort_speakers(self._names)[0]))
+        self.channels = len(self.speakers)
         self.codec = stream.codec_context.codec.canonical_name
         self.bit_rate = stream.bit_rate or self._container.bit_rate or None
         self.bits_per_sample = _bits_per_sample(self.codec, frame.format.name)
         # Where there is a picture, sound that begins later than it stays later.
         self._delay = round(seconds_after_picture(self._container, stream) * self.sampling_rate)
         self._end = itunes_length(self._container, stream, self.sampling_rate)
-        declared = self._declared_frames() if self._end is None else self._end
-        self.num_frames = declared
+        self.num_frames = self._declared_frames() if self._end is None else self._end
 
     @functools.cached_property
     def tags(self) -> Tags:
@@ -219,19 +229,62 @@ class AudioReader:
         fills = ("adpcm", "gsm", "pcm") if self._container.format.name == "aiff" else ("adpcm", "gsm")
         return counted_samples(self.path) if stream.codec_context.codec.canonical_name.startswith(fills) else 0
 
+    def _parts(self) -> Iterator[tuple[av.container.InputContainer, av.AudioStream]]:
+        """The containers that a file consists of, and the stream to read in each, one after the other."""
+        yield self._container, self._stream
+        number = list(self._container.streams.audio).index(self._stream)
+        for link in self._links[1:]:
+            try:
+                with open_section(self.path, *link) as container:
+                    yield container, container.streams.audio[number]
+            except (av.FFmpegError, IndexError):
+                self._unread.add(link)
+
+    def _all_pieces(self) -> Iterator[Piece]:
+        for container, stream in self._parts():
+            if stream.codec_context is not None:
+                yield from keep_time(decode_stream(container, stream), container, stream, self._counted)
+
+    def _survey(self, first: _Format) -> _Format:
+        """The most, of rate and speakers, that a file has whose format changes on its way."""
+        seconds: defaultdict[_Format, float] = defaultdict(float)
+        container_format = self._container.format.name
+        if len(self._links) > 1:
+            for _, stream in self._parts():
+                if stream.codec_context is not None:
+                    speakers, _ = sort_speakers([channel.name for channel in stream.layout.channels])
+                    seconds[stream.rate, speakers] = math.inf
+        elif container_format in ("mp3", "aac") and format_varies(self.path, container_format):
+            with open_input(self.path) as container, suppress(av.FFmpegError):
+                for frame, _, _ in decode_stream(container, container.streams.audio[0]):
+                    speakers, _ = sort_speakers([channel.name for channel in frame.layout.channels])
+                    seconds[frame.sample_rate, speakers] += frame.samples / frame.sample_rate
+        # What is shorter may be a damaged header.
+        long = {its_format for its_format, length in seconds.items() if length >= _SHORTEST_PART}
+        possible = {
+            (rate, speakers)
+            for rate, speakers in long
+            if SAMPLING_RATES[0] <= rate <= SAMPLING_RATES[1] and 1 <= len(speakers) <= MAX_CHANNELS
+        } or {first}
+        return max(rate for rate, _ in possible), max((speakers for _, speakers in possible), key=len)
+
     def _declared_frames(self) -> int | None:
-        stream, container = self._stream, self._container
+        lengths = [self._declared_of(container, stream) for container, stream in self._parts()]
+        known = [length for length in lengths if length is not None]
+        return sum(known) if len(known) == len(lengths) and sum(known) > 0 else None
+
+    def _declared_of(self, container: av.container.InputContainer, stream: av.AudioStream) -> int | None:
         if stream.duration is not None and stream.time_base is not None:
             frames = round(stream.duration * stream.time_base * self.sampling_rate)
             frames += self._delay
-            if self.codec == "opus" and container.format.name == "ogg":
+            if container.format.name == "ogg" and stream.codec_context.codec.canonical_name == "opus":
                 # FFmpeg counts from zero, also for a recording of a stream, which starts somewhere in it.
-                frames -= stream.codec_context.delay + (stream.start_time or 0)
-        elif container.duration is not None:
-            frames = round(container.duration * self.sampling_rate / av.time_base)
-        else:
-            return None
-        return frames if frames > 0 else None
+                skipped = stream.codec_context.delay + (stream.start_time or 0)
+                frames -= round(skipped * self.sampling_rate / _OPUS_RATE)
+            return frames
+        if container.duration is not None:
+            return round(container.duration * self.sampling_rate / av.time_base)
+        return None
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
         """Decode from the beginning to the end; possible once.
@@ -263,32 +316,49 @@ class AudioReader:
             yield np.concatenate(pending, axis=1)
 
     def _decoded(self) -> Iterator[np.ndarray]:
-        if self._pieces is None:
+        if self._pieces is None or self._first is None:
             raise RuntimeError(f"{self.name} has been read already: open it again")
         pieces, self._pieces = self._pieces, None
         yield from self._silence(self._delay)
         position = self._delay
         end = math.inf if self._end is None else self._delay + self._end
         holes: list[tuple[float, float]] = []  # [s] where and how long
+        changes: list[float] = []  # [s] where
+        conform = _Conformer(self._first.frame, self._names, self.sampling_rate, self.speakers)
         try:
             for frame, length, missing, damaged in _chain(self._first, pieces):
                 seconds = position / self.sampling_rate
-                if (frame.sample_rate, frame.layout.nb_channels) != (self.sampling_rate, self.channels):
-                    raise AudioError(f"{self.name} changes its sampling rate or channels after {seconds:.1f} s")
+                if conform.is_of_another_format(frame):
+                    names = [channel.name for channel in frame.layout.channels]
+                    following = _Conformer(frame, names, self.sampling_rate, self.speakers)
+                    if following.format != conform.format and seconds - (changes or [-1])[-1] > _ONE_CHANGE:
+                        changes.append(seconds)
+                        if self.strict:
+                            raise AudioError(f"{self.name} changes its sampling rate or channels after {seconds:.1f} s")
+                    rest = conform.finish()[:, : int(min(end - position, self.sampling_rate))]
+                    position += rest.shape[1]
+                    yield rest
+                    conform = following
                 if missing:
+                    missing = round(missing * self.sampling_rate / frame.sample_rate)
                     holes.append((seconds, missing / self.sampling_rate))
                     if self.strict:
                         reason = "is damaged: decoding failed" if damaged else "has a gap"
                         raise AudioError(f"{self.name} {reason} after {seconds:.1f} s")
                     yield from self._silence(missing)
-                length = int(min(length, max(end - position - missing, 0)))
-                samples = to_float(frame)[self._order, :length]
+                    position += missing
+                samples = conform.process(frame, length)
+                samples = samples[:, : int(min(samples.shape[1], max(end - position, 0)))]
                 if not np.isfinite(samples).all():
                     raise AudioError(
                         f"{self.name} has samples that are not finite (NaN or infinity) after {seconds:.1f} s"
                     )
-                position += missing + samples.shape[1]
+                position += samples.shape[1]
                 yield samples
+            rest = conform.finish()
+            rest = rest[:, : int(min(rest.shape[1], max(end - position, 0)))]
+            position += rest.shape[1]
+            yield rest
         except av.FFmpegError as error:
             seconds = position / self.sampling_rate
             sentence = f"{self.name} is truncated or damaged: decoding failed after {seconds:.1f} s"
@@ -299,6 +369,14 @@ class AudioReader:
             self._check_complete(position)
         if holes:
             self.warnings.append(f"{self.name} {_describe_holes(holes)}")
+        if changes:
+            self.warnings.append(
+                f"{self.name} changes its sampling rate or channels at {_name_places(changes)}: all of it is read at "
+                f"{self.sampling_rate} Hz with {'+'.join(self.speakers)}"
+            )
+        if self._unread:
+            parts = len(self._unread)
+            self._warn(f"{self.name} has {parts} parts of {len(self._links)} that can't be decoded, and is shorter")
 
     def _silence(self, frames: int) -> Iterator[np.ndarray]:
         for start in range(0, frames, self.sampling_rate):
@@ -370,15 +448,63 @@ def _rank_track(stream: av.AudioStream) -> tuple[bool, bool]:
 
 def _describe_holes(holes: list[tuple[float, float]]) -> str:
     """Where something is missing, and how much it is together."""
-    places = ", ".join(f"{place:.2f}" for place, _ in holes[:_NAMED_PLACES])
-    more = f" and {len(holes) - _NAMED_PLACES} other places" if len(holes) > _NAMED_PLACES else ""
-    return f"has no audio at {places} s{more}: {sum(length for _, length in holes):.2f} s are filled with silence"
+    places = _name_places([place for place, _ in holes])
+    return f"has no audio at {places}: {sum(length for _, length in holes):.2f} s are filled with silence"
+
+
+def _name_places(places: list[float]) -> str:
+    """The first of some places [s], and how many there are besides."""
+    more = f" and {len(places) - _NAMED_PLACES} other places" if len(places) > _NAMED_PLACES else ""
+    return ", ".join(f"{place:.2f}" for place in places[:_NAMED_PLACES]) + " s" + more
 
 
 def _chain(first: Piece | None, rest: Iterator[Piece]) -> Iterator[Piece]:
     if first is not None:
         yield first
     yield from rest
+
+
+class _Conformer:
+    """Brings audio of one format to the rate and the speakers of the whole.
+
+    Args:
+        frame (`av.AudioFrame`): the first one of this format.
+        names (list of `str`): FFmpeg's names of its channels.
+        rate (`int`), speakers (`tuple[str, ...]`): of the whole.
+    """
+
+    def __init__(self, frame: av.AudioFrame, names: list[str], rate: int, speakers: Speakers) -> None:
+        self._rate, self._layout = frame.sample_rate, frame.layout
+        its_speakers, self._order = sort_speakers(names)
+        self.format: _Format = (self._rate, its_speakers)
+        self._speakers, self._channels = speakers, len(speakers)
+        self._resampler = Resampler(self._rate, rate, self._channels)
+        self._mixer: av.AudioResampler | None = None
+        layout, self._places, _ = place_speakers(its_speakers, [speakers])
+        if its_speakers == DEFAULT_SPEAKERS[1] and "FC" not in speakers:
+            self._places = [index for index, name in enumerate(speakers) if name in ("FL", "FR")]  # both the same
+        elif layout != speakers:
+            self._mixer = av.AudioResampler("flt", "+".join(speakers), self._rate)
+
+    def is_of_another_format(self, frame: av.AudioFrame) -> bool:
+        return frame.sample_rate != self._rate or frame.layout != self._layout
+
+    def process(self, frame: av.AudioFrame, length: int) -> np.ndarray:
+        """The first samples of a frame, as far as they have come out."""
+        if self._mixer is not None:
+            frame.pts = None
+            parts = [to_float(mixed) for mixed in self._mixer.resample(frame)]
+            return self._resampler.process(np.concatenate(parts, axis=1)[:, :length])
+        samples = to_float(frame)[self._order, :length]
+        if self.format[1] != self._speakers:
+            placed = np.zeros((self._channels, samples.shape[1]), np.float32)
+            placed[self._places] = samples
+            samples = placed
+        return self._resampler.process(samples)
+
+    def finish(self) -> np.ndarray:
+        """What is left."""
+        return self._resampler.process(np.zeros((self._channels, 0), np.float32), last=True)
 
 
 def _bits_per_sample(codec: str, sample_format: str) -> int | None:

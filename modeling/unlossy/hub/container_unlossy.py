@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 from .layout_unlossy import is_sorted
 
@@ -19,11 +22,71 @@ _LARGEST_OGG_PAGE = 65_307  # [bytes]
 _MOST_CHUNKS = 1000  # before the count of samples
 
 
-def open_input(file: Path | BinaryIO) -> av.container.InputContainer:
+def open_input(file: Path | BinaryIO | Section) -> av.container.InputContainer:
     """Open a file with FFmpeg. Bytes of its tags that are not UTF-8 come as surrogates."""
-    source = os.path.abspath(file) if isinstance(file, Path) else file
+    source: Any = os.path.abspath(file) if isinstance(file, Path) else file
     # Playlists are files too: nothing but local files may be opened through them.
     return av.open(source, "r", metadata_errors="surrogateescape", options={"protocol_whitelist": "file"})
+
+
+def ogg_links(path: Path) -> list[tuple[int, int]]:
+    """Where the links of a chained Ogg file begin and end [bytes], each a whole file with headers of its own.
+
+    FFmpeg goes on from one to the next only while rate, channels and codec stay the same.
+    """
+    starts: list[int] = []
+    was_first = False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        position = data.find(b"OggS")
+        while 0 <= position <= len(data) - 27:
+            # The streams of a video all begin before any goes on.
+            is_first = bool(data[position + 5] & 2) and data[position + 18 : position + 22] == bytes(4)
+            if is_first and not was_first:
+                starts.append(position)
+            was_first = is_first
+            segments = data[position + 27 : position + 27 + data[position + 26]]
+            position = data.find(b"OggS", position + 27 + len(segments) + sum(segments))
+        return list(zip(starts, [*starts[1:], len(data)], strict=True))
+
+
+class Section:
+    """A part of a file, as a file object for FFmpeg.
+
+    Args:
+        path (`Path`): the file.
+        start, stop (`int`): where the part begins and ends [bytes].
+    """
+
+    def __init__(self, path: Path, start: int, stop: int) -> None:
+        self._file = path.open("rb")
+        self._start, self._stop = start, stop
+        self.seek(0)
+
+    def read(self, size: int = -1) -> bytes:
+        left = self._stop - self._file.tell()
+        return self._file.read(left if size < 0 else min(size, left))
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = (self._start, self._file.tell(), self._stop)[whence]
+        self._file.seek(max(base + offset, self._start))
+        return self.tell()
+
+    def tell(self) -> int:
+        return self._file.tell() - self._start
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@contextmanager
+def open_section(path: Path, start: int, stop: int) -> Iterator[av.container.InputContainer]:
+    """Open a part of a file as a file of its own."""
+    section = Section(path, start, stop)
+    try:
+        with open_input(section) as container:
+            yield container
+    finally:
+        section.close()
 
 
 def codec_tag(path: Path) -> str:

@@ -40,11 +40,11 @@ class Decoded(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Audio, and the time without audio before it."""
+    """Audio, and the time without audio before it, in samples at the rate of the frame."""
 
     frame: av.AudioFrame
-    length: int  # how many samples of the frame count
-    missing: int  # samples
+    length: int  # how much of the frame counts
+    missing: int
     damaged: bool  # whether what is missing was there and could not be decoded
 
 
@@ -147,7 +147,7 @@ def _by_times(decoded: Iterator[Decoded], stream: av.AudioStream, is_mov: bool) 
     if following[0].lost and stream.start_time is not None:
         start = stream.start_time
     unit = float(_time_base(stream) * rate)  # [samples] of the times
-    position = 0  # [samples]
+    position = 0.0  # [samples]
 
     def time_of(frame: av.AudioFrame) -> float | None:
         return None if frame.pts is None or start is None else (frame.pts - start) * unit
@@ -162,7 +162,7 @@ def _by_times(decoded: Iterator[Decoded], stream: av.AudioStream, is_mov: bool) 
             time = time_of(frame)
             if time is not None:
                 late.append(time - place)
-            place += frame.samples
+            place += frame.samples * rate / frame.sample_rate
         return late
 
     earlier: deque[float] = deque([0.0], _LOOK)
@@ -172,10 +172,11 @@ def _by_times(decoded: Iterator[Decoded], stream: av.AudioStream, is_mov: bool) 
         if not following:
             return
         frame, lost, edited = following[0]
+        scale = rate / frame.sample_rate  # of the units here to samples of the frame, whose rate may have changed
         late, missing = lateness([following[0]]), 0
-        if late and late[0] - max(earlier) > frame.samples / 4:
+        if late and late[0] - max(earlier) > frame.samples * scale / 4:
             gap = round(min(lateness(following)) - max(earlier))
-            if frame.samples / 4 < gap <= _LONGEST_GAP * rate:
+            if frame.samples * scale / 4 < gap <= _LONGEST_GAP * rate:
                 missing = gap
         if missing or edited:
             earlier.clear()
@@ -185,17 +186,17 @@ def _by_times(decoded: Iterator[Decoded], stream: av.AudioStream, is_mov: bool) 
         length = frame.samples
         if following and following[0].edited:
             time = time_of(following[0].frame)
-            if time is not None and 0 < time - position < length:
-                length = round(time - position)
-        if is_mov and frame.duration:
+            if time is not None and 0 < time - position < length * scale:
+                length = round((time - position) / scale)
+        if is_mov and frame.duration and scale == 1:
             duration = frame.duration * unit
             if not following:
                 ends = None if stream.duration is None else stream.duration * unit
                 length = _last_length(length, duration, shortest, time_of(frame), ends, _ROUNDING * rate)
             elif number:
                 shortest = min(shortest, duration)
-        yield Piece(frame, length, missing, lost > 0)
-        position += length
+        yield Piece(frame, length, round(missing / scale), lost > 0)
+        position += length * scale
 
 
 def _last_length(

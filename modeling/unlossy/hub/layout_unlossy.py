@@ -37,7 +37,7 @@ def is_sorted(names: Sequence[str]) -> bool:
 
 
 def sort_speakers(names: Sequence[str]) -> tuple[Speakers, list[int]]:
-    """The speakers of 1 to 8 channels, and in which order to take the channels.
+    """The speakers of channels, and in which order to take the channels.
 
     Args:
         names (sequence of `str`): FFmpeg's name of each channel; for names that say nothing, the default holds.
@@ -46,7 +46,7 @@ def sort_speakers(names: Sequence[str]) -> tuple[Speakers, list[int]]:
     if all(name.startswith("AMBI") for name in names):
         return tuple(names), as_it_is
     if len(set(names)) < len(names) or not set(names) <= set(_ORDER) or set(names) == {"DL", "DR"}:
-        return DEFAULT_SPEAKERS[len(names)], as_it_is
+        return DEFAULT_SPEAKERS.get(len(names), tuple(names)), as_it_is
     order = sorted(as_it_is, key=lambda index: _ORDER.index(names[index]))
     return tuple(names[index] for index in order), order
 

@@ -6,6 +6,7 @@ The parser of MP3 hands out every byte: what is no frame stands in a packet befo
 from __future__ import annotations
 
 import itertools
+import mmap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def split_frames(packets: Iterable[av.Packet]) -> Iterator[tuple[av.Packet, int]
         junk = 0
 
 
-def _behind_tags(data: bytes | bytearray, position: int) -> int:
+def _behind_tags(data: bytes | bytearray | mmap.mmap, position: int) -> int:
     """Where the tags end that begin at a position; this may be behind the data."""
     while size := tag_size(data[position : position + 32]):
         position += size
@@ -120,10 +121,64 @@ def mp3_packets(container: av.container.InputContainer, stream: av.AudioStream) 
     """
     path = Path(container.name)
     plan: Iterator[int] | None = None
-    for packet, junk in split_frames(container.demux(stream)):
+    lost = 0
+    for packet, junk, is_strange in _with_neighbours(split_frames(container.demux(stream))):
         if junk and plan is None:
             plan = iter(_count_lost(path)) if path.is_file() else itertools.repeat(1)
-        yield packet, next(plan) if junk and plan is not None else 0
+        lost += next(plan) if junk and plan is not None else 0
+        if is_strange:
+            lost += 1
+            continue
+        yield packet, lost
+        lost = 0
+
+
+def _with_neighbours(frames: Iterator[tuple[av.Packet, int]]) -> Iterator[tuple[av.Packet, int, bool]]:
+    """Each frame, and whether it is of another format than both that before and that after it: a damaged header."""
+    before = this = after = None
+    held: tuple[av.Packet, int] | None = None
+    for item in itertools.chain(frames, [None]):
+        after = None if item is None else format_of(bytes(item[0]))
+        if held is not None:
+            is_strange = None not in (this, before, after) and this != before == after
+            yield *held, is_strange
+            before = before if is_strange else this
+        held, this = item, after
+
+
+def format_of(head: bytes) -> tuple[int, ...] | None:
+    """What the header of an MPEG frame says of version, layer, rate and number of channels; `None` if it is none."""
+    return (head[1] & 0x1E, head[2] & 0x0C, head[3] & 0xC0 == 0xC0) if frame_size(head[:4]) else None
+
+
+def format_varies(path: Path, container_format: str) -> bool:
+    """Whether the frames of an MP3 or a raw AAC file differ in rate or number of channels, by their headers."""
+    size_of, kind_of = {"mp3": (frame_size, format_of), "aac": (_adts_size, _adts_format)}[container_format]
+    first = None
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        position = 0
+        while 0 <= position < len(data):
+            position = _behind_tags(data, position)
+            end = position + size_of(data[position : position + 7])
+            if end > position and size_of(data[end : end + 7]):  # followed by another
+                kind = kind_of(data[position : position + 7])
+                first = first or kind
+                if kind != first:
+                    return True
+                position = end
+            else:
+                position = data.find(b"\xff", position + 1)
+    return False
+
+
+def _adts_size(head: bytes) -> int:
+    if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
+        return 0
+    return (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+
+
+def _adts_format(head: bytes) -> tuple[int, ...]:
+    return head[2] & 0x3D, head[3] & 0xC0
 
 
 def _count_lost(path: Path) -> list[int]:
