@@ -44,13 +44,15 @@ class Block(NamedTuple):
 
     @property
     def commands(self) -> list[list[str]]:
-        """The words of each command of a shell's block."""
+        """The words of each command of a shell's block, without its redirections."""
         found: list[list[str]] = [[]]
         for line in self.text.replace("\\\n", " ").splitlines():
             words = shlex.shlex(line, posix=True, punctuation_chars=True)
             words.whitespace_split = True
             for word in words:
-                if word in ("&&", ";", "|"):
+                if word in ("<", ">"):
+                    next(words)
+                elif word in ("&&", ";", "|"):
                     found.append([])
                 else:
                     found[-1].append(word)
@@ -178,7 +180,8 @@ def test_quick_commands_run_word_for_word_and_write_what_they_say(block: Block, 
     done = subprocess.run(["bash", "-euc", block.text], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     written = RESULT.findall(block.text)
-    written += [words[words.index("-o") + 1] for words in block.commands if "-o" in words]
+    written += [words[words.index("-o") + 1] for words in block.commands if "-o" in words and words[-1] != "-"]
+    written += re.findall(r"> (\S+)$", re.sub(r" *#.*", "", block.text), re.MULTILINE)
     for name in written:
         assert (workplace / name).exists(), f"{name} was not written"
 
