@@ -36,6 +36,7 @@ from .hub.modeling_unlossy_autoencoder import (
 )
 from .hub.pipeline_unlossy import UnlossyPipeline
 from .hub.restoration_unlossy import SHIPPED_MODEL, ModelNotFoundError, Restored, load_model, restore
+from .similarity import Neighbour, similar
 
 __version__ = version("unlossy")
 
@@ -60,6 +61,7 @@ __all__ = [
     "Embedding",
     "EmbeddingError",
     "ModelNotFoundError",
+    "Neighbour",
     "Restored",
     "TruncatedError",
     "UnlossyAutoencoder",
@@ -82,4 +84,5 @@ __all__ = [
     "load_model",
     "restore",
     "save_embedding",
+    "similar",
 ]

@@ -5,6 +5,7 @@
 Blocks overlap by what the network sees, so that the embedding of a long file equals that of the whole at once.
 """
 
+import functools
 import math
 import os
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from .hub.audio_unlossy import Resampler
 from .hub.audio_writing_unlossy import AudioWriter
 from .hub.layout_unlossy import channel_groups
 from .hub.modeling_unlossy_autoencoder import UnlossyAutoencoder
-from .hub.restoration_unlossy import Restored, check_kind, load_checkpoint
+from .hub.restoration_unlossy import Restored, load_checkpoint, ready_model
 from .hub.spectral_unlossy import num_frames
 from .hub.streaming_unlossy import (
     Audio,
@@ -49,9 +50,26 @@ def load_autoencoder(model: str | os.PathLike[str] | None = None, device: str = 
     return load_checkpoint(SHIPPED_AUTOENCODER if model is None else model, device, UnlossyAutoencoder)
 
 
+_shipped_autoencoder = functools.cache(load_autoencoder)
+
+
+def ready_autoencoder(model: UnlossyAutoencoder | str | os.PathLike[str] | None) -> UnlossyAutoencoder:
+    """An autoencoder as it is, or loaded by its name or, for `None`, as the one of the package.
+
+    Raises:
+        ModelNotFoundError: no such model, or not an autoencoder.
+        ValueError: a restorer.
+    """
+    return ready_model(model, _load, "unlossy_autoencoder")
+
+
+def _load(model: str | os.PathLike[str] | None) -> UnlossyAutoencoder:
+    return _shipped_autoencoder() if model is None else load_autoencoder(model)
+
+
 def encode(
     audio: Audio,
-    model: UnlossyAutoencoder,
+    model: UnlossyAutoencoder | str | os.PathLike[str] | None = None,
     *,
     sampling_rate: float | None = None,
     block_seconds: float = 10.0,
@@ -61,13 +79,13 @@ def encode(
 
     Args:
         audio, sampling_rate, block_seconds, progress: see [`unlossy.restore`].
-        model (`UnlossyAutoencoder`): from [`load_autoencoder`].
+        model (`UnlossyAutoencoder`, Hub id or folder, *optional*): the autoencoder in the package by default.
 
     Raises:
         ValueError: no autoencoder, or an array that can't be used.
         AudioError: the file can't be read.
     """
-    check_kind(model, "unlossy_autoencoder")
+    model = ready_autoencoder(model)
     config = model.config
     with ExitStack() as stack:
         source = stack.enter_context(open_source(audio, sampling_rate))
@@ -114,10 +132,11 @@ def encode(
 
 def decode(
     embedding: Embedding,
-    model: UnlossyAutoencoder,
+    model: UnlossyAutoencoder | str | os.PathLike[str] | None = None,
     *,
     detail: float = 1.0,
     output: str | os.PathLike[str] | None = None,
+    format: str | None = None,
     bit_depth: str = "24",
     overwrite: bool = False,
     block_seconds: float = 10.0,
@@ -127,8 +146,8 @@ def decode(
 
     Args:
         embedding (`Embedding`): from [`encode`] or [`unlossy.load_embedding`].
-        model (`UnlossyAutoencoder`): the one that made it.
-        detail, output, bit_depth, overwrite, block_seconds, progress: see [`unlossy.restore`].
+        model (`UnlossyAutoencoder`, Hub id or folder, *optional*): the one that made it; by default the package's own.
+        detail, output, format, bit_depth, overwrite, block_seconds, progress: see [`unlossy.restore`].
 
     Raises:
         EmbeddingError: made by another model, or of another length than it says.
@@ -137,7 +156,7 @@ def decode(
     """
     if not 0 <= detail <= 1:
         raise ValueError(f"detail must be from 0 to 1, got {detail}")
-    check_kind(model, "unlossy_autoencoder")
+    model = ready_autoencoder(model)
     fingerprint = fingerprint_of(model)
     if embedding.fingerprint != fingerprint:
         raise EmbeddingError(
@@ -176,6 +195,7 @@ def decode(
                     rate,
                     embedding.channels,
                     speakers=embedding.speakers,
+                    format=format,
                     bit_depth=bit_depth,
                     tags=Tags(embedding.tags),
                     overwrite=overwrite,

@@ -1,13 +1,13 @@
 """Which pieces of a folder are most like one: their embeddings, shifted against each other, compared by cosine."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from .autoencoding import encode
+from .autoencoding import encode, ready_autoencoder
 from .embedding import SUFFIX, Embedding, EmbeddingError, fingerprint_of, load_embedding
 from .hub.configuration_unlossy_autoencoder import UnlossyAutoencoderConfig
 from .hub.modeling_unlossy_autoencoder import UnlossyAutoencoder
@@ -68,6 +68,29 @@ def best_match(query: np.ndarray, other: np.ndarray) -> tuple[float, int]:
     cosines = np.where(heard, products[shifts] / np.sqrt(np.where(heard, first * second, 1.0)), -1.0)
     best = int(cosines.argmax())
     return float(min(cosines[best], 1.0)), int(shifts[best])
+
+
+def similar(
+    query: str | os.PathLike[str],
+    others: Iterable[str | os.PathLike[str]],
+    model: UnlossyAutoencoder | str | os.PathLike[str] | None = None,
+) -> list[Neighbour]:
+    """Rank files by how much they sound like one, whatever codecs they went through.
+
+    Args:
+        query, others: audio files, or embeddings written by [`unlossy.save_embedding`].
+        model (`UnlossyAutoencoder`, Hub id or folder, *optional*): the autoencoder in the package by default.
+
+    Returns:
+        all others, the most similar first.
+
+    Raises:
+        EmbeddingError: an embedding made by another model.
+        ValueError: a file that can't be read.
+    """
+    model = ready_autoencoder(model)
+    found = [(Path(path), embedding_of(path, model)) for path in others]
+    return rank(embedding_of(query, model), found, model.config)
 
 
 def embedding_of(path: str | os.PathLike[str], model: UnlossyAutoencoder) -> Embedding:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from unlossy import UnlossyAutoencoder, UnlossyModel, decode, encode, load_autoencoder
@@ -94,6 +95,16 @@ def test_an_embedding_of_another_model_or_length_is_refused(
             decode(replace(embedding, values=values), autoencoder)
     with pytest.raises(ValueError, match="detail must be from 0 to 1, got 2"):
         decode(embedding, autoencoder, detail=2.0)
+
+
+def test_a_model_may_be_given_by_its_name(autoencoder: UnlossyAutoencoder, tmp_path: Path) -> None:
+    autoencoder.save_pretrained(tmp_path / "model")
+    audio = np.random.default_rng(0).normal(0, 0.1, (2, 20_000)).astype(np.float32)
+    embedding = encode(audio, str(tmp_path / "model"), sampling_rate=44_100)
+    np.testing.assert_array_equal(embedding.values, encode(audio, autoencoder, sampling_rate=44_100).values)
+    decode(embedding, tmp_path / "model", output=tmp_path / "decoded.audio", format="wav")
+    frames, rate = soundfile.read(tmp_path / "decoded.audio")
+    assert (frames.shape, rate) == ((20_000, 2), 44_100)
 
 
 def test_a_restorer_is_refused(lively_model: UnlossyModel, tiny_model: Path) -> None:

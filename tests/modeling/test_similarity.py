@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from unlossy import UnlossyAutoencoder, encode
+from unlossy import UnlossyAutoencoder, encode, similar
 from unlossy.codecs import degrade
 from unlossy.embedding import EmbeddingError, save_embedding
 from unlossy.similarity import best_match, embedding_of, rank
@@ -46,6 +46,17 @@ def test_the_same_piece_in_other_codecs_ranks_first(autoencoder: UnlossyAutoenco
     shifts = {neighbour.path.name: neighbour.shift_s for neighbour in neighbours}
     assert shifts["same.mp3"] == 0
     assert shifts["excerpt.wav"] == pytest.approx(-1, abs=0.1)
+
+
+def test_similar_takes_files_and_embeddings(autoencoder: UnlossyAutoencoder, tmp_path: Path) -> None:
+    pieces = [write_piece(tmp_path / f"{seed}.flac", seed, 3.0) for seed in range(2)]
+    stored = tmp_path / "same.embedding.safetensors"
+    save_embedding(encode(pieces[0], autoencoder), stored)
+    autoencoder.save_pretrained(tmp_path / "model")
+    for model in (autoencoder, tmp_path / "model"):
+        neighbours = similar(pieces[0], [pieces[1], str(stored)], model)
+        assert [neighbour.path for neighbour in neighbours] == [stored, pieces[1]]
+        assert neighbours[0].similarity == pytest.approx(1, abs=0.02)
 
 
 def test_best_match_is_the_cosine_of_the_overlap() -> None:

@@ -139,6 +139,24 @@ def load_model(model: str | os.PathLike[str] | None = None, device: str = "auto"
 _shipped_model = functools.cache(load_model)
 
 
+def ready_model(
+    model: Model | str | os.PathLike[str] | None, load: Callable[[str | os.PathLike[str] | None], Model], kind: str
+) -> Model:
+    """A model as it is, or loaded by its name or, for `None`, as the one of the package.
+
+    Raises:
+        ModelNotFoundError: no model of this name.
+        ValueError: a model of another kind of `KINDS`.
+    """
+    found = load(model) if model is None or isinstance(model, str | os.PathLike) else model
+    check_kind(found, kind)
+    return found
+
+
+def _load(model: str | os.PathLike[str] | None) -> UnlossyModel:
+    return _shipped_model() if model is None else load_model(model)
+
+
 def check_kind(model: PreTrainedModel, kind: str) -> None:
     """
     Raises:
@@ -152,7 +170,7 @@ def check_kind(model: PreTrainedModel, kind: str) -> None:
 
 def restore(
     audio: Audio,
-    model: UnlossyModel | None = None,
+    model: UnlossyModel | str | os.PathLike[str] | None = None,
     *,
     sampling_rate: float | None = None,
     track: int | None = None,
@@ -173,7 +191,8 @@ def restore(
         audio: a file that FFmpeg reads, by its path, as its bytes, as a file object or opened with [`AudioReader`]; or
             an array, tensor or list of shape `(samples,)` or `(channels, samples)`, float, ±1, with 1 to 8 channels at
             8 to 192 kHz.
-        model (`UnlossyModel`, *optional*): the checkpoint in the package by default.
+        model (`UnlossyModel`, Hub id or folder, *optional*): the checkpoint in the package by default. A name is loaded
+            at each call: load it once with [`load_model`] for many files.
         sampling_rate (`int`): rate of an array [Hz]; a file knows its own.
         track (`int`, *optional*): number of a file's audio track, from 1; the default one otherwise.
         detail (`float`, defaults to 1.0): share of regenerated treble and texture, from 0 (most faithful) to 1 (most
@@ -201,8 +220,7 @@ def restore(
     if not 0 <= detail <= 1:
         raise ValueError(f"detail must be from 0 to 1, got {detail}")
     output_rate = None if output_sampling_rate is None else check_rate("output_sampling_rate", output_sampling_rate)
-    model = model if model is not None else _shipped_model()
-    check_kind(model, "unlossy")
+    model = ready_model(model, _load, "unlossy")
     with ExitStack() as stack:
         source = stack.enter_context(open_source(audio, sampling_rate, track=track, strict=strict, partial=partial))
         rate, channels, total = source.sampling_rate, source.channels, source.num_frames
