@@ -35,6 +35,17 @@ def wav_bytes(samples: np.ndarray, rate: int, mask: int | None = None, kind: int
     return b"RIFF" + struct.pack("<I", len(chunks) + samples.nbytes) + chunks + samples.tobytes()
 
 
+def caf_bytes(samples: np.ndarray, rate: int, layout: int) -> bytes:
+    """A CAF file of 16-bit samples of shape `(samples, channels)`, with the tag of its layout of speakers."""
+    channels = samples.shape[1]
+    sizes = np.array([0, 2 * channels, 1, channels, 16], ">u4")
+    description = np.array([rate], ">f8").tobytes() + b"lpcm" + sizes.tobytes()
+    chunks = {"desc": description, "chan": np.array([layout << 16 | channels, 0, 0], ">u4").tobytes()}
+    chunks["data"] = bytes(4) + samples.astype(">i2").tobytes()
+    body = b"".join(name.encode() + len(chunk).to_bytes(8, "big") + chunk for name, chunk in chunks.items())
+    return b"caff" + bytes([0, 1, 0, 0]) + body
+
+
 def find_lag(audio: np.ndarray, reference: np.ndarray) -> int:
     """By how many samples the end of `audio` is late, from the cross-correlation of the first channels' last 0.4 s."""
     length = 2 * RATE // 5
@@ -71,7 +82,7 @@ def encode(
     return buffer.getvalue()
 
 
-def two_tracks(folder: Path) -> Path:
+def two_tracks(folder: Path, seconds: float = 1) -> Path:
     """A video's file with a quiet commentary first, and the main track second, which is the default one."""
     path = folder / "film.mkv"
     with av.open(str(path), "w", format="matroska") as output:
@@ -82,7 +93,7 @@ def two_tracks(folder: Path) -> Path:
             streams[-1].disposition = disposition
         streams[1].metadata["language"] = "eng"
         for stream, level in zip(streams, (0.02, 1), strict=True):
-            packed = np.ascontiguousarray(level * make_music(1).T, np.float32).reshape(1, -1)
+            packed = np.ascontiguousarray(level * make_music(seconds).T, np.float32).reshape(1, -1)
             frame = av.AudioFrame.from_ndarray(packed, format="flt", layout="stereo")
             frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
             for packet in (*stream.encode(frame), *stream.encode(None)):

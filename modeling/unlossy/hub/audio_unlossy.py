@@ -253,7 +253,7 @@ class AudioReader:
             for _, stream in self._parts():
                 if stream.codec_context is not None:
                     speakers, _ = sort_speakers([channel.name for channel in stream.layout.channels])
-                    seconds[stream.rate, speakers] = math.inf
+                    seconds[stream.rate or 0, speakers] = math.inf
         elif container_format in ("mp3", "aac") and format_varies(self.path, container_format):
             with open_input(self.path) as container, suppress(av.FFmpegError):
                 for frame, _, _ in decode_stream(container, container.streams.audio[0]):
@@ -325,6 +325,10 @@ class AudioReader:
         holes: list[tuple[float, float]] = []  # [s] where and how long
         changes: list[float] = []  # [s] where
         conform = _Conformer(self._first.frame, self._names, self.sampling_rate, self.speakers)
+
+        def cut(samples: np.ndarray) -> np.ndarray:
+            return samples[:, : int(min(samples.shape[1], max(end - position, 0)))]
+
         try:
             for frame, length, missing, damaged in _chain(self._first, pieces):
                 seconds = position / self.sampling_rate
@@ -335,7 +339,7 @@ class AudioReader:
                         changes.append(seconds)
                         if self.strict:
                             raise AudioError(f"{self.name} changes its sampling rate or channels after {seconds:.1f} s")
-                    rest = conform.finish()[:, : int(min(end - position, self.sampling_rate))]
+                    rest = cut(conform.finish())
                     position += rest.shape[1]
                     yield rest
                     conform = following
@@ -347,16 +351,14 @@ class AudioReader:
                         raise AudioError(f"{self.name} {reason} after {seconds:.1f} s")
                     yield from self._silence(missing)
                     position += missing
-                samples = conform.process(frame, length)
-                samples = samples[:, : int(min(samples.shape[1], max(end - position, 0)))]
+                samples = cut(conform.process(frame, length))
                 if not np.isfinite(samples).all():
                     raise AudioError(
                         f"{self.name} has samples that are not finite (NaN or infinity) after {seconds:.1f} s"
                     )
                 position += samples.shape[1]
                 yield samples
-            rest = conform.finish()
-            rest = rest[:, : int(min(rest.shape[1], max(end - position, 0)))]
+            rest = cut(conform.finish())
             position += rest.shape[1]
             yield rest
         except av.FFmpegError as error:

@@ -120,7 +120,10 @@ def keep_time(
         following = next(decoded, None)
         frame, lost, _ = current
         longest, damaged = max(longest, frame.samples), damaged or lost > 0
-        position += lost * longest
+        missing = lost * longest
+        if missing > _LONGEST_GAP * frame.sample_rate:
+            missing = longest  # what counted them is damaged, too
+        position += missing
         length = frame.samples
         if following is None and counted and position <= counted < position + length:
             length = counted - position
@@ -128,7 +131,7 @@ def keep_time(
             # FFmpeg counts packets up to where the padding of an MP3 begins, and there were fewer.
             end = round(stream.duration * _time_base(stream) * frame.sample_rate)
             length = end - position if 0 < end - position < length else length
-        yield Piece(frame, length, lost * longest, lost > 0)
+        yield Piece(frame, length, missing, lost > 0)
         position += length
         current = following
 

@@ -89,6 +89,6 @@ def place_speakers(speakers: Speakers, possible: Collection[Speakers]) -> tuple[
         if set(names) <= set(layout)
     ]
     if not fitting:
-        return DEFAULT_SPEAKERS[len(speakers)], as_it_is, False
+        return DEFAULT_SPEAKERS.get(len(speakers), speakers), as_it_is, False
     _, _, layout, places = min(fitting)
     return layout, places, True

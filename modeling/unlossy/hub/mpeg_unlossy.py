@@ -21,6 +21,7 @@ _LAYER_2 = (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384)
 _LAYER_3 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _LAYER_1_LOW = (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256)
 _LAYER_2_3_LOW = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+_SMALLEST_FRAME = 24  # [bytes]
 
 
 def frame_size(head: bytes) -> int:
@@ -211,8 +212,12 @@ def xing_frames(path: Path) -> int:
         file.seek(start)
         head = file.read(4096)
     place = max(head.find(b"Xing"), head.find(b"Info"))
-    has_frames = place >= 0 and len(head) >= place + 12 and head[place + 7] & 1
-    return int.from_bytes(head[place + 8 : place + 12], "big") if has_frames else 0
+    if place < 0 or len(head) < place + 16 or not head[place + 7] & 1:
+        return 0
+    frames, size = (int.from_bytes(head[at : at + 4], "big") for at in (place + 8, place + 12))
+    # Damage makes millions of them.
+    is_possible = frames * _SMALLEST_FRAME <= (size if head[place + 7] & 2 else path.stat().st_size)
+    return frames if is_possible else 0
 
 
 def flac_packets(container: av.container.InputContainer, stream: av.AudioStream) -> Iterator[tuple[av.Packet, int]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from odd_files import wav_bytes
+from odd_files import caf_bytes, wav_bytes
 
 from unlossy.hub.audio_unlossy import AudioReader
 from unlossy.hub.audio_writing_unlossy import AudioWriter
@@ -126,15 +126,7 @@ def test_channels_in_another_order_are_sorted(tmp_path: Path) -> None:
     """A CAF file of 5.1 as films have it: left, centre, right, left and right surround, subwoofer."""
     path = tmp_path / "in.caf"
     order = ("FL", "FC", "FR", "SL", "SR", "LFE")
-    audio = (tones(order) * 32767).astype(">i2")
-    description = np.array([RATE], ">f8").tobytes() + b"lpcm" + np.array([0, 12, 1, 6, 16], ">u4").tobytes()
-    layout = np.array([(123 << 16) | 6, 0, 0], ">u4").tobytes()  # kCAFChannelLayoutTag_MPEG_5_1_C
-    data = bytes(4) + audio.T.tobytes()
-    chunks = b"".join(
-        name + len(body).to_bytes(8, "big") + body
-        for name, body in ((b"desc", description), (b"chan", layout), (b"data", data))
-    )
-    path.write_bytes(b"caff" + bytes([0, 1, 0, 0]) + chunks)
+    path.write_bytes(caf_bytes(tones(order).T * 32767, RATE, 123))  # kCAFChannelLayoutTag_MPEG_5_1_C
     tone_of = dict(zip(order, (300, 600, 900, 1200, 1500, 40), strict=True))
     found = read_tones(path)
     assert list(found) == ["FL", "FR", "FC", "LFE", "SL", "SR"]

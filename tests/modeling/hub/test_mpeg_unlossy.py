@@ -86,6 +86,21 @@ def test_a_lost_end(tmp_path: Path) -> None:
     assert result.shape[1] > 1.5 * RATE
 
 
+@pytest.mark.parametrize("size", [None, 0xFFFFFFFF])
+def test_a_damaged_count_of_frames_makes_no_silence(tmp_path: Path, size: int | None) -> None:
+    data = bytearray(encode(make_music(2), "mp3", "libmp3lame"))
+    tag = data.index(b"Info")
+    data[tag + 8] = 0x08
+    if size is not None:
+        data[tag + 12 : tag + 16] = size.to_bytes(4, "big")
+    place = frames_of_mp3(bytes(data))[30]
+    data[place : place + 4] = bytes(4)
+    path = tmp_path / "in.mp3"
+    path.write_bytes(data)
+    with AudioReader(path, partial=True) as reader:
+        assert sum(block.shape[1] for block in reader.blocks(5000)) / RATE == pytest.approx(2, abs=0.1)
+
+
 def test_frames_and_tags_are_told_by_their_first_bytes() -> None:
     assert frame_size(bytes.fromhex("fffb9044")) == 417
     assert frame_size(bytes.fromhex("fffb9244")) == 418
