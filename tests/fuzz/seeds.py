@@ -72,7 +72,7 @@ def make_seeds() -> dict[str, bytes]:
     """Each file by a name whose suffix fits it."""
     seeds = {}
     for name, (container, codec, kind, rate, channels, options) in _ENCODED.items():
-        seeds[name] = encode(make_music(SECONDS, rate, channels), container, codec, rate, kind, None, **options)
+        seeds[name] = encode(make_music(SECONDS, rate, channels), container, codec, rate, kind, None, None, **options)
     for name, (container, subtype, rate, channels) in _WRITTEN.items():
         buffer = io.BytesIO()
         soundfile.write(buffer, make_music(SECONDS, rate, channels).T, rate, subtype, format=container)
