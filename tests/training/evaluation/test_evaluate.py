@@ -325,3 +325,9 @@ def test_one_folder_and_the_rest() -> None:
         "music": 2,
         "the rest": 3,
     }
+
+
+def test_figures_are_kept_when_only_words_of_the_code_change() -> None:
+    code = 'def double(x):\n    """Twice."""\n    return 2 * x  # fast\n'
+    assert measuring.code_of(code) == measuring.code_of("def double(x):\n    return (2 * x)\n")
+    assert measuring.code_of(code) != measuring.code_of(code.replace("2", "3"))

@@ -1,5 +1,6 @@
 """Measures one clip: input, restored and baselines against the original, each figure kept for the next time."""
 
+import ast
 import contextlib
 import functools
 import hashlib
@@ -132,14 +133,26 @@ def _clips(folder: Path) -> Iterator[np.ndarray]:
 
 
 def code_version() -> str:
-    """Hash of the code and the encoders that figures depend on: a number kept by hand would be forgotten."""
+    """Hash of the code and the libraries that figures depend on beside the model. A number kept by hand would be
+    forgotten; comments, docstrings and formatting change nothing."""
     here = Path(__file__).parent
     files = sorted(Path(unlossy.__file__).parent.rglob("*.py"))
     files += [here / name for name in ("baselines.py", "cases.py", "measuring.py")]
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files))
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(code_of(file.read_text()).encode())
     for library in ("av", "soundfile", "soxr", "torch", "zimtohrli"):
         digest.update(importlib.metadata.version(library).encode())
     return digest.hexdigest()
+
+
+def code_of(source: str) -> str:
+    """A module without its comments, docstrings and formatting."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            del node.body[0]
+    return ast.dump(tree)
 
 
 def recall(case: Case, setup: Setup) -> dict[str, Any] | None:
