@@ -1,8 +1,12 @@
 """The restorer: what a lossy codec has done to audio, undone as well as can be guessed.
 
-    audio ── front end ── bins ─┬─ band split ── encoder ── embedding ── decoder ── mask and tone heads ── threshold ─┐
-                                └─ levels of cells ── detail head ── deficits ── noise and make-up gain ──────────────┤
-    audio ── transient gate ── inverse front end ─────────────────────────────────────────────────────────────────────┘
+    audio ─▶ front end ─▶ bins ─┬─▶ band split ─▶ encoder ─▶ embedding ─▶ decoder ─▶ mask and tone heads ─▶ threshold ─┐
+                                └─▶ levels of cells ─▶ detail head ─▶ cells ─▶ noise and make-up gain ◀─ faithful ◀────┘
+                                                                                         │
+    audio ◀─ transient gate ◀─ inverse front end ◀─ restored ◀───────────────────────────┘
+
+`cells` also feed the mask head (their energy) and the threshold, which includes the make-up gain of the side. The mask
+and tone heads correct the bins themselves, so these go to them, to the threshold and past it as well.
 
 Letters: B batch, C channels, N samples, T frames, F bins (all but the top one), K bands.
 """
