@@ -3,10 +3,11 @@
     audio ─▶ front end ─▶ bins ─┬─▶ band split ─▶ encoder ─▶ embedding ─▶ decoder ─▶ mask and tone heads ─▶ threshold ─┐
                                 └─▶ levels of cells ─▶ detail head ─▶ cells ─▶ noise and make-up gain ◀─ faithful ◀────┘
                                                                                          │
-    audio ◀─ transient gate ◀─ inverse front end ◀─ restored ◀───────────────────────────┘
+    audio ◀─ transient gate ◀─ inverse STFT ◀─ restored bins ◀───────────────────────────┘
 
-`cells` also feed the mask head (their energy) and the threshold, which includes the make-up gain of the side. The mask
-and tone heads correct the bins themselves, so these go to them, to the threshold and past it as well.
+`cells` also feed the mask head and the threshold, and the threshold includes the make-up gain of the side. The input's
+bins go to both heads and to the threshold as well; its audio goes to the noise, which follows its treble in time, and
+to the transient gate.
 
 Letters: B batch, C channels, N samples, T frames, F bins (all but the top one), K bands.
 """
