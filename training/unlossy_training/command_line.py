@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0].startswith("unlossy"):
             raise
-        extras = "pip install 'unlossy[train,space]'"
+        extras = "pip install -e '.[train,eval]'"
         print(f"unlossy-train {name} needs {error.name}, which comes with {extras}", file=sys.stderr)
         return 1
     except ImportError as error:  # a library that is there but doesn't load, as `import unlossy` explains it

@@ -172,7 +172,7 @@ class UnlossyConfig(UnlossySpectrumConfig):
             Deficits are counted from there [dB].
         preserved_level (`float`, defaults to -15): a cell that is no further below it was preserved by the codec [dB].
         max_deficit (`float`, defaults to 60.8): the highest deficit that counts [dB].
-        hole_caution (`float`, defaults to 1.5): part of a predicted deficit that no noise is substituted for, in
+        hole_caution (`float`, defaults to 0.5): part of a predicted deficit that no noise is substituted for, in
             spectral holes [dB]. Lower is brighter, higher more careful.
         preserved_caution (`float`, defaults to 2): the same in preserved cells [dB].
         faint_noise (`float`, defaults to -40): noise up to this level, relative to the loudness around it, is
@@ -242,7 +242,7 @@ class UnlossyConfig(UnlossySpectrumConfig):
     preserved_level: float | int = -15.0
     max_deficit: float | int = 60.8012
     # Noise substitution.
-    hole_caution: float | int = 1.5
+    hole_caution: float | int = 0.5
     preserved_caution: float | int = 2.0
     faint_noise: float | int = -40.0
     loud_caution: float | int = 3.0

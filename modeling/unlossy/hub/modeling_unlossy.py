@@ -1,8 +1,13 @@
 """The restorer: what a lossy codec has done to audio, undone as well as can be guessed.
 
-    audio ── front end ── bins ─┬─ band split ── encoder ── embedding ── decoder ── mask and tone heads ── threshold ─┐
-                                └─ levels of cells ── detail head ── deficits ── noise and make-up gain ──────────────┤
-    audio ── transient gate ── inverse front end ─────────────────────────────────────────────────────────────────────┘
+    audio ─▶ front end ─▶ bins ─┬─▶ band split ─▶ encoder ─▶ embedding ─▶ decoder ─▶ mask and tone heads ─▶ threshold ─┐
+                                └─▶ levels of cells ─▶ detail head ─▶ cells ─▶ noise and make-up gain ◀─ faithful ◀────┘
+                                                                                         │
+    audio ◀─ transient gate ◀─ inverse STFT ◀─ restored bins ◀───────────────────────────┘
+
+`cells` also feed the mask head and the threshold, and the threshold includes the make-up gain of the side. The input's
+bins go to both heads and to the threshold as well; its audio goes to the noise, which follows its treble in time, and
+to the transient gate.
 
 Letters: B batch, C channels, N samples, T frames, F bins (all but the top one), K bands.
 """

@@ -29,7 +29,7 @@ class Recipe:
     """How one clip is degraded.
 
     Attributes:
-        codec (`str`): one of `unlossy.degradation.CODECS`, or "identity" for an untouched clip.
+        codec (`str`): one of `unlossy.codecs.CODECS`, or "identity" for an untouched clip.
         bitrate_kbps (`int`, *optional*): as for `encode`; exactly one of it and `quality` is given, for identity none.
         quality (`int`, *optional*), joint_stereo (`bool`), opus_cbr (`bool`): as for `encode`.
         first (`Recipe`, *optional*): an encode whose decoded result is what this one gets; it has a bitrate.
