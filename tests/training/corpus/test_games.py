@@ -9,6 +9,7 @@ import soundfile
 
 pytest.importorskip("debian")
 
+from unlossy.codecs import encode
 from unlossy_training.corpus.games import PACKAGES, describe
 
 COPYRIGHT = """Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
@@ -70,5 +71,15 @@ def test_the_table_is_what_a_corpus_reads(tmp_path: Path) -> None:
     main(["--output", str(tmp_path), "--exclude", "held out"])
     with (tmp_path / "SOURCES.csv").open(newline="") as table:
         assert len(list(csv.DictReader(table))) == 2
-    licenses = {one.title: one.license for one in find_recordings("music", tmp_path)}
+    licenses = {one.title: one.license for one in find_recordings("music", tmp_path / "naev-data")}
     assert licenses["forest"] == "CC-BY-3.0"
+    assert "held" not in licenses  # what lies there is trained on
+
+
+def test_tags_in_a_code_page_stop_nothing(tmp_path: Path) -> None:
+    folder = make_package(tmp_path, "naev-data", COPYRIGHT)
+    song = folder / "usr/share/games/game/data/music/forest.mp3"
+    noise = np.random.default_rng(0).normal(0, 0.1, (2, 44_100 * 30)).astype(np.float32)
+    tag = b"TAG" + "Müller".encode("latin-1").ljust(125, b"\0")
+    song.write_bytes(encode(noise, 44_100, "mp3", 128) + tag)
+    assert "forest.mp3" in {Path(row["file"]).name for row in describe("naev-data", folder, [])}

@@ -70,8 +70,8 @@ def unpack(package: str, output: Path) -> Path:
 
 
 def describe(package: str, folder: Path, excluded: Sequence[str]) -> Iterator[dict[str, str]]:
-    """A row of SOURCES.csv for each piece of music of an unpacked package, but for those by an excluded artist, whose
-    name is in the copyright file's paragraph on it, in its tags or in its path."""
+    """A row of SOURCES.csv for each piece of music of an unpacked package. Files by an excluded artist, whose name is
+    in the copyright file's paragraph on it, in its tags or in its path, are deleted: what lies there is trained on."""
     stated = (folder / "usr/share/doc" / package / "copyright").read_text(errors="replace")
     try:
         paragraphs = Copyright(stated.splitlines(), strict=False)
@@ -85,10 +85,12 @@ def describe(package: str, folder: Path, excluded: Sequence[str]) -> Iterator[di
             license = paragraph.license.synopsis
             # Without addresses, which are nobody else's business.
             holder = re.sub(r" ?<\S+@\S+>", "", " ".join(paragraph.copyright.split()))
-        with av.open(str(file)) as container:
+        with av.open(str(file), metadata_errors="replace") as container:
             tags = {**container.metadata, **container.streams.audio[0].metadata}
         said = " ".join([name, holder, *tags.values()]).lower()
-        if not any(artist.lower() in said for artist in excluded):
+        if any(artist.lower() in said for artist in excluded):
+            file.unlink()
+        else:
             yield {
                 "file": f"{package}/{name}",
                 "license": license,
