@@ -95,6 +95,8 @@ def _packets(container: av.container.InputContainer, stream: av.AudioStream) -> 
                 failures = 0
                 yield packet, 0
             return
+        except IndexError:
+            pass  # a packet of a stream that a recording has only from here on, which PyAV doesn't know
         except av.InvalidDataError:
             failures += 1
             if failures == _TRIES:

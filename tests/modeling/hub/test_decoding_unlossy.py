@@ -144,3 +144,17 @@ def test_sound_that_begins_after_the_picture_stays_late(tmp_path: Path, suffix: 
     assert 0 <= result.shape[1] - 1.5 * RATE + 50 < 1100  # the times of the files are in ms
     assert not result[:, : RATE // 2 - 1100].any()
     assert abs(find_lag(result[:, RATE // 2 :], audio)) < 50
+
+
+def test_a_stream_that_begins_in_the_middle_is_passed_over(tmp_path: Path) -> None:
+    """A recording of television, in which a second language comes in after some time."""
+    path = tmp_path / "in.ts"
+    audio, late = make_music(12), make_music(1)
+    first = encode(audio, "mpegts", "aac")
+    second = encode(late, "mpegts", "mp2", RATE, "s16", None, mpegts_start_pid="300")
+    path.write_bytes(first + second + first)
+    with AudioReader(path) as reader:
+        result = np.concatenate(list(reader.blocks(5000)), axis=1)
+    assert result.shape[1] >= 24 * RATE
+    priming = 1024
+    assert find_lag(result[:, priming : 12 * RATE + priming], audio) == 0
