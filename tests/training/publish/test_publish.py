@@ -197,7 +197,7 @@ np.save(result, restore(song, model).audio)
 """
 LOAD_PAIRS = """
 import datasets, json
-from unlossy_training.pairs import decode_pair
+from unlossy_training.pairs.making import decode_pair
 whole = datasets.load_dataset("me/tiny-pairs", split="train").with_format(None)
 whole = whole.cast_column("clean", datasets.Audio(decode=False)).cast_column("degraded", datasets.Audio(decode=False))
 stream = datasets.load_dataset("me/tiny-pairs", split="train", streaming=True).decode(False)
@@ -238,7 +238,7 @@ def test_all_is_published_and_loads_again(
         return restored
 
     np.testing.assert_allclose(loaded("v1"), wanted, atol=1e-5)
-    words = ["-P", "-c", WITHOUT_THE_PACKAGE, "me/tiny", str(song), str(tmp_path / "without.npy")]
+    words = ["-P", "-c", WITHOUT_THE_PACKAGE, "unlossy", "me/tiny", str(song), str(tmp_path / "without.npy")]
     code, _, errors = run(hub, tmp_path / "stranger", *words, token=None)
     assert code == 0, errors[-3000:]
     np.testing.assert_allclose(np.load(tmp_path / "without.npy"), wanted, atol=1e-5)
