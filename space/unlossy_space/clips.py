@@ -133,4 +133,4 @@ def convert(source: Path, target: Path) -> None:
 
 def _minutes(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d} min"
+    return f"{minutes}:{rest:02d} min" if minutes else f"{rest} s"

@@ -160,7 +160,7 @@ const load = async () => {
     if (mine === loading) fault.textContent = `The result cannot be played here: ${error.message}`;
     return;
   }
-  const changes = tracks.map((track) => `${track.name} ${(20 * Math.log10(track.gain)).toFixed(1)} dB`.replace("-", "−"));
+  const changes = tracks.map((track) => `${track.name} ${(20 * Math.log10(track.gain)).toFixed(1)} dB`.replace("-0.0", "0.0").replace("-", "−"));
   note.textContent = `Levels matched: ${changes.join(", ")}`;
   pair = value.pair;
   position = 0;

@@ -24,7 +24,7 @@ def test_description_names_codec_bitrate_and_cutoff(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "song.wav", noise, RATE)
     degrade(tmp_path / "song.wav", tmp_path / "song.mp3", "mp3", 64)
     text = clips.describe(clips.inspect_upload(tmp_path / "song.mp3"))
-    assert "MP3 · 64 kbps · 44.1 kHz · stereo · 0:02 min · cutoff at 1" in text
+    assert "MP3 · 64 kbps · 44.1 kHz · stereo · 2 s · cutoff at 1" in text
     assert "would be regenerated" in text
 
 

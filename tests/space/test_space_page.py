@@ -76,7 +76,7 @@ def download(page: Any, folder: Path) -> Path:
 def test_from_an_mp3_to_its_restored_files(open_page: Callable[..., Any], tmp_path: Path) -> None:
     page = open_page()
     upload(page, EXAMPLES / "canon_64kbps.mp3")
-    page.get_by_text("MP3 · 64 kbps · 44.1 kHz · stereo · 0:10 min · cutoff at 1").wait_for()
+    page.get_by_text("MP3 · 64 kbps · 44.1 kHz · stereo · 10 s · cutoff at 1").wait_for()
     restore(page)
     degraded = read(EXAMPLES / "canon_64kbps.mp3")
     path = download(page, tmp_path)
