@@ -152,6 +152,9 @@ def _by_times(decoded: Iterator[Decoded], stream: av.AudioStream, is_mov: bool) 
     if following[0].lost and stream.start_time is not None:
         start = stream.start_time
     unit = float(_time_base(stream) * rate)  # [samples] of the times
+    if unit > first.samples:
+        # No container counts so coarsely: the unit is damaged, and would make pauses of all its packets.
+        start = None
     position = 0.0  # [samples]
 
     def time_of(frame: av.AudioFrame) -> float | None:

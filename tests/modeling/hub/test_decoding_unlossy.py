@@ -158,3 +158,16 @@ def test_a_stream_that_begins_in_the_middle_is_passed_over(tmp_path: Path) -> No
     assert result.shape[1] >= 24 * RATE
     priming = 1024
     assert find_lag(result[:, priming : 12 * RATE + priming], audio) == 0
+
+
+def test_a_damaged_unit_of_time_makes_no_pauses(tmp_path: Path) -> None:
+    """An MP4 in fragments whose times count in seconds instead of samples."""
+    path = tmp_path / "in.mp4"
+    audio = make_music(1)
+    data = bytearray(encode(audio, "mp4", "aac", RATE, "fltp", None, None, **FRAGMENTED))
+    place = data.index(b"mdhd") + 16
+    assert int.from_bytes(data[place : place + 4], "big") == RATE
+    data[place : place + 4] = (1).to_bytes(4, "big")
+    path.write_bytes(data)
+    with AudioReader(path, partial=True) as reader:  # block by block: it would be hours of silence
+        assert sum(block.shape[1] for block in reader.blocks(RATE)) == pytest.approx(RATE, abs=3000)
