@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from .embedding import Embedding, EmbeddingError, fingerprint_of
-from .hub.audio_unlossy import Resampler
 from .hub.audio_writing_unlossy import AudioWriter
 from .hub.layout_unlossy import channel_groups
 from .hub.modeling_unlossy_autoencoder import UnlossyAutoencoder
+from .hub.resampling_unlossy import Resampler
 from .hub.restoration_unlossy import Restored, load_checkpoint, ready_model
 from .hub.spectral_unlossy import num_frames
 from .hub.streaming_unlossy import (

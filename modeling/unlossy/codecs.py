@@ -19,11 +19,12 @@ try:
 except ImportError:
     av = soundfile = soxr = None  # type: ignore[assignment]
 
-from .hub.audio_unlossy import AudioError, AudioReader, Resampler
+from .hub.audio_unlossy import AudioError, AudioReader
 from .hub.audio_writing_unlossy import Encoder, TemporaryFile
 from .hub.container_unlossy import ends_within_a_page
 from .hub.decoding_unlossy import decode_stream, to_float
 from .hub.layout_unlossy import DEFAULT_SPEAKERS
+from .hub.resampling_unlossy import Resampler
 
 CODECS = ("mp3", "aac", "vorbis", "opus")
 SAMPLING_RATE = 44_100  # [Hz] of everything that `decode` returns

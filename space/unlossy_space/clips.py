@@ -67,7 +67,8 @@ def read_clip(path: Path, max_seconds: float = MAX_SECONDS) -> np.ndarray:
         `np.ndarray` of shape `(1 or 2 channels, samples)`: float32 at `LISTENING_RATE`, the beginning if it is longer
             than `max_seconds` [s].
     """
-    from unlossy.hub.audio_unlossy import AudioReader, Resampler
+    from unlossy.hub.audio_unlossy import AudioReader
+    from unlossy.hub.resampling_unlossy import Resampler
 
     limit = round(max_seconds * LISTENING_RATE)
     blocks: list[np.ndarray] = []

@@ -20,42 +20,36 @@ from .container_unlossy import (
     TOLERATED,
     codec_tag,
     counted_samples,
+    declared_frames,
     ends_within_a_page,
-    is_made_up,
     itunes_length,
-    missing_bytes,
+    name_track,
     ogg_links,
     open_input,
     open_section,
+    rank_track,
     seconds_after_picture,
     take_unsorted_speakers,
+    undelivered,
 )
-from .decoding_unlossy import Piece, decode_stream, keep_time, to_float
-from .layout_unlossy import DEFAULT_SPEAKERS, Speakers, place_speakers, sort_speakers
-from .mpeg_unlossy import format_varies, xing_frames
+from .decoding_unlossy import Piece, decode_stream, keep_time
+from .layout_unlossy import sort_speakers
+from .mpeg_unlossy import format_varies
+from .resampling_unlossy import Conformer, Format
 from .source_unlossy import AudioFile, is_in_memory, is_url, name_source, spool
 from .tags_unlossy import Tags, read_tags
 
 try:
     import av
-    import soxr
 except ImportError:
-    av = soxr = None  # type: ignore[assignment]
+    av = None  # type: ignore[assignment]
 
 MAX_CHANNELS = 8
 SAMPLING_RATES = (8_000, 192_000)  # [Hz] lowest and highest that is read
 
-# How much [s] of what the file declares may be missing before it counts as truncated; other containers don't declare
-# it.
-_MISSING_ALLOWED = dict.fromkeys(("flac", "wav", "aiff", "au", "caf", "tta", "w64", "wv"), 0.05)
-_MISSING_ALLOWED |= dict.fromkeys(("mov,mp4,m4a,3gp,3g2,mj2", "ogg", "matroska,webm", "asf", "avi", "flv", "mp3"), 0.1)
-_MOST_PER_BYTE = 10_000  # samples, which even silence takes
-_ONE_DURATION = ("matroska,webm", "asf", "flv")  # of all streams together
 _NAMED_PLACES = 3  # how many damaged places a warning names
 _SHORTEST_PART = 1.0  # [s] of what counts as a format of its own
 _ONE_CHANGE = 0.1  # [s] within which a decoder may change in several steps
-_OPUS_RATE = 48_000  # [Hz] that delays are counted at
-_Format = tuple[int, Speakers]  # [Hz] and speakers
 
 
 class AudioError(ValueError):
@@ -137,18 +131,8 @@ class AudioReader:
             raise AudioError(f"{self.name} cannot be read: {reason}") from error
 
     def _open(self) -> None:
-        if is_url(self.name) and not self.path.exists():
-            url = re.sub(":/+", "://", self.name, count=1)
-            raise AudioError(f"{url} is a URL: download the file first")
         try:
-            if not self.path.exists():
-                raise AudioError(f"no such file: {self.name}")
-            if self.path.is_dir():
-                raise AudioError(f"{self.name} is a folder, not an audio file")
-            if not self.path.is_file():
-                raise AudioError(f"{self.name} is a pipe or a device: save its audio in a file first")
-            if self.path.stat().st_size == 0:
-                raise AudioError(f"{self.name} is empty")
+            _check_file(self.path, self.name)
             self._container = self._closing.enter_context(open_input(self.path))
             self._links = ogg_links(self.path) if self._container.format.name == "ogg" else []
             if len(self._links) > 1:
@@ -166,7 +150,7 @@ class AudioReader:
             raise AudioError(f"{self.name} is in {codec}: convert it with the program that made it")
         self._stream = stream
         names = take_unsorted_speakers(stream)
-        self._counted = self._count_in_header(stream)
+        self._counted = counted_samples(self.path, self._container, stream)
         self._pieces: Iterator[Piece] | None = self._all_pieces()
         try:
             # What the decoder delivers counts: headers miss the doubled rate of HE-AAC, for instance.
@@ -203,14 +187,14 @@ class AudioReader:
         tracks = self._container.streams.audio
         if not tracks:
             raise AudioError(f"{self.name} has no audio in it, or is truncated")
-        names = [_name_track(number, stream) for number, stream in enumerate(tracks, start=1)]
+        names = [name_track(number, stream) for number, stream in enumerate(tracks, start=1)]
         if track is not None:
             if not 1 <= track <= len(tracks):
                 raise AudioError(f"{self.name} has no audio track {track}, only {', '.join(names)}")
             return tracks[track - 1]
         # A codec that nothing decodes is worth a sentence where there is no other track.
         possible = [stream for stream in tracks if stream.codec_context is not None] or list(tracks)
-        chosen = min(possible, key=_rank_track)
+        chosen = min(possible, key=rank_track)
         if len(tracks) > 1:
             number = list(tracks).index(chosen) + 1
             self._warn(
@@ -223,11 +207,6 @@ class AudioReader:
         if self.strict:
             raise AudioError(sentence)
         self.warnings.append(sentence)
-
-    def _count_in_header(self, stream: av.AudioStream) -> int:
-        """The samples that count where a codec fills up its last block, or a container its last byte."""
-        fills = ("adpcm", "gsm", "pcm") if self._container.format.name == "aiff" else ("adpcm", "gsm")
-        return counted_samples(self.path) if stream.codec_context.codec.canonical_name.startswith(fills) else 0
 
     def _parts(self) -> Iterator[tuple[av.container.InputContainer, av.AudioStream]]:
         """The containers that a file consists of, and the stream to read in each, one after the other."""
@@ -245,9 +224,9 @@ class AudioReader:
             if stream.codec_context is not None:
                 yield from keep_time(decode_stream(container, stream), container, stream, self._counted)
 
-    def _survey(self, first: _Format) -> _Format:
+    def _survey(self, first: Format) -> Format:
         """The most, of rate and speakers, that a file has whose format changes on its way."""
-        seconds: defaultdict[_Format, float] = defaultdict(float)
+        seconds: defaultdict[Format, float] = defaultdict(float)
         container_format = self._container.format.name
         if len(self._links) > 1:
             for _, stream in self._parts():
@@ -259,32 +238,14 @@ class AudioReader:
                 for frame, _, _ in decode_stream(container, container.streams.audio[0]):
                     speakers, _ = sort_speakers([channel.name for channel in frame.layout.channels])
                     seconds[frame.sample_rate, speakers] += frame.samples / frame.sample_rate
-        # What is shorter may be a damaged header.
-        long = {its_format for its_format, length in seconds.items() if length >= _SHORTEST_PART}
-        possible = {
-            (rate, speakers)
-            for rate, speakers in long
-            if SAMPLING_RATES[0] <= rate <= SAMPLING_RATES[1] and 1 <= len(speakers) <= MAX_CHANNELS
-        } or {first}
-        return max(rate for rate, _ in possible), max((speakers for _, speakers in possible), key=len)
+        return _richest(first, seconds)
 
     def _declared_frames(self) -> int | None:
-        lengths = [self._declared_of(container, stream) for container, stream in self._parts()]
+        lengths = [
+            declared_frames(container, stream, self.sampling_rate, self._delay) for container, stream in self._parts()
+        ]
         known = [length for length in lengths if length is not None]
         return sum(known) if len(known) == len(lengths) and sum(known) > 0 else None
-
-    def _declared_of(self, container: av.container.InputContainer, stream: av.AudioStream) -> int | None:
-        if stream.duration is not None and stream.time_base is not None:
-            frames = round(stream.duration * stream.time_base * self.sampling_rate)
-            frames += self._delay
-            if container.format.name == "ogg" and stream.codec_context.codec.canonical_name == "opus":
-                # FFmpeg counts from zero, also for a recording of a stream, which starts somewhere in it.
-                skipped = stream.codec_context.delay + (stream.start_time or 0)
-                frames -= round(skipped * self.sampling_rate / _OPUS_RATE)
-            return frames
-        if container.duration is not None:
-            return round(container.duration * self.sampling_rate / av.time_base)
-        return None
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
         """Decode from the beginning to the end; possible once.
@@ -300,20 +261,7 @@ class AudioReader:
         """
         if frames < 1:
             raise ValueError(f"a block needs at least one frame, not {frames}")
-        pending: list[np.ndarray] = []
-        available = 0
-        for samples in self._decoded():
-            pending.append(samples)
-            available += samples.shape[1]
-            if available < frames:
-                continue
-            joined = np.concatenate(pending, axis=1)
-            whole = available - available % frames
-            for start in range(0, whole, frames):
-                yield joined[:, start : start + frames]
-            pending, available = [joined[:, whole:]], available - whole
-        if available:
-            yield np.concatenate(pending, axis=1)
+        yield from _regroup(self._decoded(), frames)
 
     def _decoded(self) -> Iterator[np.ndarray]:
         if self._pieces is None or self._first is None:
@@ -324,7 +272,7 @@ class AudioReader:
         end = math.inf if self._end is None else self._delay + self._end
         holes: list[tuple[float, float]] = []  # [s] where and how long
         changes: list[float] = []  # [s] where
-        conform = _Conformer(self._first.frame, self._names, self.sampling_rate, self.speakers)
+        conform = Conformer(self._first.frame, self._names, self.sampling_rate, self.speakers)
 
         def cut(samples: np.ndarray) -> np.ndarray:
             return samples[:, : int(min(samples.shape[1], max(end - position, 0)))]
@@ -334,7 +282,7 @@ class AudioReader:
                 seconds = position / self.sampling_rate
                 if conform.is_of_another_format(frame):
                     names = [channel.name for channel in frame.layout.channels]
-                    following = _Conformer(frame, names, self.sampling_rate, self.speakers)
+                    following = Conformer(frame, names, self.sampling_rate, self.speakers)
                     if following.format != conform.format and seconds - (changes or [-1])[-1] > _ONE_CHANGE:
                         changes.append(seconds)
                         if self.strict:
@@ -386,32 +334,16 @@ class AudioReader:
 
     def _check_complete(self, position: int) -> None:
         there = position / self.sampling_rate
-        container = self._container.format.name
-        if container == "ogg" and ends_within_a_page(self.path):
+        if self._container.format.name == "ogg" and ends_within_a_page(self.path):
             # Ogg has its length in its last page only.
             self._report_missing(f"{self.name} is truncated: it breaks off after {there:.1f} s", severe=True)
             return
-        declared, is_cut = self.num_frames, True
-        if container == "wav":
-            # FFmpeg takes the length of a WAV file from its size, and that of what stands behind the samples with it.
-            missing = missing_bytes(self.path)
-            counted = position if self.codec.startswith("pcm") else max(position, declared or 0)
-            declared = counted + (8 * missing * self.sampling_rate // self.bit_rate if self.bit_rate else 0)
-            is_cut = not is_made_up(missing + self.path.stat().st_size)
-        elif container in ("aiff", "avi"):
-            is_cut = missing_bytes(self.path) > 0
-        if declared is not None and declared > _MOST_PER_BYTE * self.path.stat().st_size:
-            is_cut = False  # so much audio never was in it
-        others = [stream for stream in self._container.streams if stream is not self._stream]
-        is_counted = 0 < self._counted <= position
-        if declared is None or is_counted or (container in _ONE_DURATION and others):
+        if 0 < self._counted <= position:
             return
-        allowed = _MISSING_ALLOWED.get(container, math.inf) * self.sampling_rate
-        if container == "mp3":
-            # Without a Xing tag, or with something appended to the file of the tag, FFmpeg estimates.
-            whole_frames = xing_frames(self.path) * self._stream.codec_context.frame_size
-            declared = min(declared, whole_frames)
-        if position < declared - allowed:
+        declared, is_cut = undelivered(
+            self.path, self._container, self._stream, self.num_frames, position, self.sampling_rate
+        )
+        if declared is not None:
             whole = declared / self.sampling_rate
             reason = "is truncated or damaged" if is_cut else "declares too much"
             self._report_missing(
@@ -434,18 +366,48 @@ class AudioReader:
         self.close()
 
 
-def _name_track(number: int, stream: av.AudioStream) -> str:
-    """The number of a track and what its file calls it: "2 (Main, eng)"."""
-    texts = [" ".join(stream.metadata.get(name, "").split()) for name in ("title", "language")]
-    called = ", ".join(text for text in texts if text not in ("", "und"))
-    return f"{number} ({called})" if called else str(number)
+def _check_file(path: Path, name: str) -> None:
+    if is_url(name) and not path.exists():
+        url = re.sub(":/+", "://", name, count=1)
+        raise AudioError(f"{url} is a URL: download the file first")
+    if not path.exists():
+        raise AudioError(f"no such file: {name}")
+    if path.is_dir():
+        raise AudioError(f"{name} is a folder, not an audio file")
+    if not path.is_file():
+        raise AudioError(f"{name} is a pipe or a device: save its audio in a file first")
+    if path.stat().st_size == 0:
+        raise AudioError(f"{name} is empty")
 
 
-def _rank_track(stream: av.AudioStream) -> tuple[bool, bool]:
-    """Orders tracks by how likely they are meant: the default one, and none for the blind, the deaf or the curious."""
-    kinds = av.stream.Disposition
-    special = kinds.comment | kinds.visual_impaired | kinds.hearing_impaired
-    return not stream.disposition & kinds.default, bool(stream.disposition & special)
+def _richest(first: Format, seconds: dict[Format, float]) -> Format:
+    """The highest rate and the most speakers among formats, given how long each lasts; the first if none lasts."""
+    # What is shorter may be a damaged header.
+    long = {its_format for its_format, length in seconds.items() if length >= _SHORTEST_PART}
+    possible = {
+        (rate, speakers)
+        for rate, speakers in long
+        if SAMPLING_RATES[0] <= rate <= SAMPLING_RATES[1] and 1 <= len(speakers) <= MAX_CHANNELS
+    } or {first}
+    return max(rate for rate, _ in possible), max((speakers for _, speakers in possible), key=len)
+
+
+def _regroup(parts: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:
+    """Blocks of `frames` samples, but for the last."""
+    pending: list[np.ndarray] = []
+    available = 0
+    for samples in parts:
+        pending.append(samples)
+        available += samples.shape[1]
+        if available < frames:
+            continue
+        joined = np.concatenate(pending, axis=1)
+        whole = available - available % frames
+        for start in range(0, whole, frames):
+            yield joined[:, start : start + frames]
+        pending, available = [joined[:, whole:]], available - whole
+    if available:
+        yield np.concatenate(pending, axis=1)
 
 
 def _describe_holes(holes: list[tuple[float, float]]) -> str:
@@ -466,96 +428,9 @@ def _chain(first: Piece | None, rest: Iterator[Piece]) -> Iterator[Piece]:
     yield from rest
 
 
-class _Conformer:
-    """Brings audio of one format to the rate and the speakers of the whole.
-
-    Args:
-        frame (`av.AudioFrame`): the first one of this format.
-        names (list of `str`): FFmpeg's names of its channels.
-        rate (`int`), speakers (`tuple[str, ...]`): of the whole.
-    """
-
-    def __init__(self, frame: av.AudioFrame, names: list[str], rate: int, speakers: Speakers) -> None:
-        self._rate, self._layout = frame.sample_rate, frame.layout
-        its_speakers, self._order = sort_speakers(names)
-        self.format: _Format = (self._rate, its_speakers)
-        self._speakers, self._channels = speakers, len(speakers)
-        self._resampler = Resampler(self._rate, rate, self._channels)
-        self._mixer: av.AudioResampler | None = None
-        layout, self._places, _ = place_speakers(its_speakers, [speakers])
-        if its_speakers == DEFAULT_SPEAKERS[1] and "FC" not in speakers:
-            self._places = [index for index, name in enumerate(speakers) if name in ("FL", "FR")]  # both the same
-        elif layout != speakers:
-            self._mixer = av.AudioResampler("flt", "+".join(speakers), self._rate)
-
-    def is_of_another_format(self, frame: av.AudioFrame) -> bool:
-        return frame.sample_rate != self._rate or frame.layout != self._layout
-
-    def process(self, frame: av.AudioFrame, length: int) -> np.ndarray:
-        """The first samples of a frame, as far as they have come out."""
-        if self._mixer is not None:
-            frame.pts = None
-            parts = [to_float(mixed) for mixed in self._mixer.resample(frame)]
-            return self._resampler.process(np.concatenate(parts, axis=1)[:, :length])
-        samples = to_float(frame)[self._order, :length]
-        if self.format[1] != self._speakers:
-            placed = np.zeros((self._channels, samples.shape[1]), np.float32)
-            placed[self._places] = samples
-            samples = placed
-        return self._resampler.process(samples)
-
-    def finish(self) -> np.ndarray:
-        """What is left."""
-        return self._resampler.process(np.zeros((self._channels, 0), np.float32), last=True)
-
-
 def _bits_per_sample(codec: str, sample_format: str) -> int | None:
     if match := re.match(r"pcm_[suf](\d+)", codec):
         return int(match[1])
     if codec in ("flac", "alac", "wavpack", "tta", "ape"):
         return {"u8": 8, "s16": 16, "s32": 24}.get(sample_format.removesuffix("p"))
     return None
-
-
-class Resampler:
-    """Streaming resampling (soxr, very high quality), aligned with its input; how the input is cut makes no difference.
-
-    Args:
-        from_rate (`int`): in Hz.
-        to_rate (`int`): in Hz; samples pass through untouched if it equals `from_rate`.
-        channels (`int`): of all blocks.
-    """
-
-    def __init__(self, from_rate: int, to_rate: int, channels: int) -> None:
-        self.from_rate, self.to_rate, self.channels = from_rate, to_rate, channels
-        self._stream = None
-        if from_rate != to_rate:
-            if soxr is None:
-                raise ImportError(f"resampling from {from_rate} to {to_rate} Hz needs soxr: pip install av soxr")
-            self._stream = soxr.ResampleStream(from_rate, to_rate, channels, dtype="float32", quality="VHQ")
-        self._received = self._sent = 0
-
-    def process(self, block: np.ndarray, last: bool = False) -> np.ndarray:
-        """Resample the next block.
-
-        Args:
-            block (`np.ndarray` of shape `(channels, samples)`): float32; may have no samples.
-            last (`bool`, defaults to `False`): whether nothing follows: what is still inside comes out too.
-
-        Returns:
-            `np.ndarray` of shape `(channels, samples)`: with `last`, ceil(received · to_rate / from_rate)
-                samples have come out in all.
-        """
-        if self._stream is None:
-            return block
-        self._received += block.shape[1]
-        block = block.astype(np.float32, copy=False)
-        if last:
-            # soxr rounds the length to the nearest: silence at the end gives it enough for rounding up.
-            silence = np.zeros((self.channels, 1 + self.from_rate // self.to_rate), np.float32)
-            block = np.concatenate((block, silence), axis=1)
-        resampled = self._stream.resample_chunk(np.ascontiguousarray(block.T), last=last).T
-        if last:
-            resampled = resampled[:, : -(-self._received * self.to_rate // self.from_rate) - self._sent]
-        self._sent += resampled.shape[1]
-        return np.ascontiguousarray(resampled)

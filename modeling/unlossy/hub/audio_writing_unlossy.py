@@ -17,8 +17,9 @@ from typing import Any, BinaryIO, NamedTuple, Self
 
 import numpy as np
 
-from .audio_unlossy import AudioError, Resampler
+from .audio_unlossy import AudioError
 from .layout_unlossy import DEFAULT_SPEAKERS, IN_MASKS, Speakers, place_speakers
+from .resampling_unlossy import Resampler
 from .tags_unlossy import Chapter, Tags
 from .tags_writing_unlossy import fit_tags, flatten, write_tags
 

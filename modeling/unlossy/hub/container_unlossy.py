@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from .layout_unlossy import is_sorted
+from .mpeg_unlossy import xing_frames
 
 try:
     import av
@@ -20,6 +22,14 @@ except ImportError:
 TOLERATED = 0.1  # share of the length that may be other than declared
 _LARGEST_OGG_PAGE = 65_307  # [bytes]
 _MOST_CHUNKS = 1000  # before the count of samples
+_OPUS_RATE = 48_000  # [Hz] that delays are counted at
+
+# How much [s] of what the file declares may be missing before it counts as truncated; other containers don't declare
+# it.
+_MISSING_ALLOWED = dict.fromkeys(("flac", "wav", "aiff", "au", "caf", "tta", "w64", "wv"), 0.05)
+_MISSING_ALLOWED |= dict.fromkeys(("mov,mp4,m4a,3gp,3g2,mj2", "ogg", "matroska,webm", "asf", "avi", "flv", "mp3"), 0.1)
+_MOST_PER_BYTE = 10_000  # samples, which even silence takes
+_ONE_DURATION = ("matroska,webm", "asf", "flv")  # of all streams together
 
 
 def open_input(file: Path | BinaryIO | Section) -> av.container.InputContainer:
@@ -102,6 +112,20 @@ def codec_tag(path: Path) -> str:
     return f" {found[1]}" if found else ""
 
 
+def name_track(number: int, stream: av.AudioStream) -> str:
+    """The number of a track and what its file calls it: "2 (Main, eng)"."""
+    texts = [" ".join(stream.metadata.get(name, "").split()) for name in ("title", "language")]
+    called = ", ".join(text for text in texts if text not in ("", "und"))
+    return f"{number} ({called})" if called else str(number)
+
+
+def rank_track(stream: av.AudioStream) -> tuple[bool, bool]:
+    """Orders tracks by how likely they are meant: the default one, and none for the blind, the deaf or the curious."""
+    kinds = av.stream.Disposition
+    special = kinds.comment | kinds.visual_impaired | kinds.hearing_impaired
+    return not stream.disposition & kinds.default, bool(stream.disposition & special)
+
+
 def take_unsorted_speakers(stream: av.AudioStream) -> list[str] | None:
     """FFmpeg's names of the channels of a stream that doesn't have them in the order of masks.
 
@@ -137,7 +161,30 @@ def itunes_length(container: av.container.InputContainer, stream: av.AudioStream
     return valid if starts == priming and (1 - TOLERATED) * whole <= valid else None
 
 
-def counted_samples(path: Path) -> int:
+def declared_frames(
+    container: av.container.InputContainer, stream: av.AudioStream, rate: int, delay: int
+) -> int | None:
+    """The samples a channel that a container declares, with the delay [samples] before them."""
+    if stream.duration is not None and stream.time_base is not None:
+        frames = round(stream.duration * stream.time_base * rate) + delay
+        if container.format.name == "ogg" and stream.codec_context.codec.canonical_name == "opus":
+            # FFmpeg counts from zero, also for a recording of a stream, which starts somewhere in it.
+            skipped = stream.codec_context.delay + (stream.start_time or 0)
+            frames -= round(skipped * rate / _OPUS_RATE)
+        return frames
+    if container.duration is not None:
+        return round(container.duration * rate / av.time_base)
+    return None
+
+
+def counted_samples(path: Path, container: av.container.InputContainer, stream: av.AudioStream) -> int:
+    """The samples a channel that count by a header where a codec fills up its last block, or AIFF its last byte; 0
+    elsewhere."""
+    fills = ("adpcm", "gsm", "pcm") if container.format.name == "aiff" else ("adpcm", "gsm")
+    return _header_count(path) if stream.codec_context.codec.canonical_name.startswith(fills) else 0
+
+
+def _header_count(path: Path) -> int:
     """How many samples a channel a WAV, W64 or AIFF file has by its own count; 0 without one."""
     with path.open("rb") as file:
         head = file.read(16)
@@ -159,6 +206,47 @@ def counted_samples(path: Path) -> int:
                 break
             file.seek(size, os.SEEK_CUR)
     return 0
+
+
+def undelivered(
+    path: Path,
+    container: av.container.InputContainer,
+    stream: av.AudioStream,
+    declared: int | None,
+    position: int,
+    rate: int,
+) -> tuple[int | None, bool]:
+    """What a file declares, where that is more than there is in it.
+
+    Args:
+        declared (`int`, *optional*): by its header [samples].
+        position (`int`): how much could be decoded [samples].
+        rate (`int`): [Hz].
+
+    Returns:
+        how many samples a channel it would have, `None` if there are about so many, and whether it has been cut, rather
+        than declared too much.
+    """
+    kind, size, is_cut = container.format.name, path.stat().st_size, True
+    codec = stream.codec_context.codec.canonical_name
+    if kind == "wav":
+        # FFmpeg takes the length of a WAV file from its size, and that of what stands behind the samples with it.
+        missing, bit_rate = missing_bytes(path), stream.bit_rate or container.bit_rate
+        counted = position if codec.startswith("pcm") else max(position, declared or 0)
+        declared = counted + (8 * missing * rate // bit_rate if bit_rate else 0)
+        is_cut = not is_made_up(missing + size)
+    elif kind in ("aiff", "avi"):
+        is_cut = missing_bytes(path) > 0
+    others = [other for other in container.streams if other is not stream]
+    if declared is None or (kind in _ONE_DURATION and others):
+        return None, False
+    if declared > _MOST_PER_BYTE * size:
+        is_cut = False  # so much audio never was in it
+    if kind == "mp3":
+        # Without a Xing tag, or with something appended to the file of the tag, FFmpeg estimates.
+        declared = min(declared, xing_frames(path) * stream.codec_context.frame_size)
+    is_short = position < declared - _MISSING_ALLOWED.get(kind, math.inf) * rate
+    return (declared, is_cut) if is_short else (None, False)
 
 
 def missing_bytes(path: Path) -> int:

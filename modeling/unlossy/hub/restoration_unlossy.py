@@ -24,10 +24,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from .audio_unlossy import Resampler
 from .audio_writing_unlossy import AudioWriter
 from .layout_unlossy import Speakers, channel_groups
 from .modeling_unlossy import UnlossyModel
+from .resampling_unlossy import Resampler
 from .streaming_unlossy import (
     Audio,
     Collector,
