@@ -33,7 +33,7 @@ From file to file:
 * `mpeg_unlossy`: frames of MP3 and FLAC that FFmpeg's parsers lose.
 * `resampling_unlossy`: one rate and set of speakers brought to another.
 * `layout_unlossy`: speakers, and where they go in another format.
-* `tags_unlossy`, `tags_writing_unlossy`: tags, pictures and chapters, read and written.
+* `tags_unlossy`, `tags_reading_unlossy`, `tags_writing_unlossy`: tags, pictures and chapters, read and written.
 * `audio_writing_unlossy`: writing audio files, complete or not at all.
 
 For transformers:

@@ -37,7 +37,8 @@ from .layout_unlossy import sort_speakers
 from .mpeg_unlossy import format_varies
 from .resampling_unlossy import Conformer, Format
 from .source_unlossy import AudioFile, is_in_memory, is_url, name_source, spool
-from .tags_unlossy import Tags, read_tags
+from .tags_reading_unlossy import read_tags
+from .tags_unlossy import Tags
 
 try:
     import av

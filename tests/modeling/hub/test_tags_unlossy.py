@@ -23,7 +23,8 @@ from odd_files import RATE, encode, make_music
 from unlossy.hub import tags_writing_unlossy
 from unlossy.hub.audio_unlossy import AudioReader
 from unlossy.hub.audio_writing_unlossy import AudioWriter
-from unlossy.hub.tags_unlossy import Chapter, Picture, Tags, inspect_picture, read_tags
+from unlossy.hub.tags_reading_unlossy import read_tags
+from unlossy.hub.tags_unlossy import Chapter, Picture, Tags, inspect_picture
 from unlossy_cli import main, restore
 
 FORMATS = ("flac", "mp3", "opus", "m4a", "wav")
