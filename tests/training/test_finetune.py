@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 import pytest
 import soundfile
 import torch
 from accelerate.state import AcceleratorState, GradientState
+from signals import RATE, clip
 
 from unlossy import UnlossyFeatureExtractor, UnlossyModel, load_model
 from unlossy.embedding import fingerprint_of
 from unlossy_training import finetune
-
-RATE = 44_100
 
 
 @pytest.fixture(autouse=True)
@@ -37,12 +35,8 @@ def own_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 def recordings(tmp_path: Path) -> Path:
     folder = tmp_path / "own"
     folder.mkdir()
-    random = np.random.default_rng(0)
-    time = np.arange(5 * RATE) / RATE
     for number in range(4):
-        chord = np.sin(2 * np.pi * random.uniform(200, 2000, (3, 1)) * time).sum(axis=0)
-        audio = 0.1 * chord + random.normal(0, 0.05, (2, len(time))) * np.exp(-6 * (time % 0.25))
-        soundfile.write(folder / f"take_{number}.flac", np.clip(audio, -1, 1).T, RATE, subtype="PCM_16")
+        soundfile.write(folder / f"take_{number}.flac", clip(5, seed=number).T, RATE, subtype="PCM_16")
     return folder
 
 

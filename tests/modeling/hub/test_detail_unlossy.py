@@ -1,28 +1,21 @@
 """Deficits, and how noise and make-up gain meet them: how loud, where, when, and where not."""
 
 import math
-from typing import Any
 
 import pytest
 import torch
+from signals import RATE, TINY, snr
 
 from unlossy import UnlossyConfig, UnlossyModel
 from unlossy.hub.detail_unlossy import PREDICTED
 from unlossy.hub.spectral_unlossy import power, stft, to_mid_side
 
-RATE = 44_100
-TINY: dict[str, Any] = {"hidden_sizes": (8, 8), "depths": (1, 1), "embedding_size": 32, "detail_size": 16}
 
-
-def music(samples: int) -> torch.Tensor:
-    """A chord, and noise that differs between the channels."""
+def chord(samples: int) -> torch.Tensor:
+    """A chord of four tones, and noise that differs between the channels."""
     time = torch.arange(samples) / RATE
-    chord = torch.sin(2 * math.pi * torch.tensor([[220.0], [550.0], [1320.0], [3300.0]]) * time).sum(dim=0) / 12
-    return chord + torch.randn(1, 2, samples, generator=torch.Generator().manual_seed(0)) / 100
-
-
-def snr(wanted: torch.Tensor, given: torch.Tensor) -> float:
-    return (10 * torch.log10(wanted.square().sum() / (wanted - given).square().sum())).item()
+    tones = torch.sin(2 * math.pi * torch.tensor([[220.0], [550.0], [1320.0], [3300.0]]) * time).sum(dim=0) / 12
+    return tones + torch.randn(1, 2, samples, generator=torch.Generator().manual_seed(0)) / 100
 
 
 def predict_deficit(model: UnlossyModel, decibels: float) -> None:
@@ -84,7 +77,7 @@ def test_detail_does_not_begin_before_an_onset():
 def test_digital_silence_between_sounds_stays_silent(make_lively):
     model = make_lively(hole_caution=0.0, preserved_caution=0.0)
     predict_deficit(model, 20)
-    audio = music(30_000)
+    audio = chord(30_000)
     audio[..., 8000:20_000] = 0
     added = model(audio).audio_values - model(audio, detail=0).audio_values
     assert added[..., :6000].abs().max() > 1e-3
@@ -105,7 +98,7 @@ def test_small_deficits_get_no_noise_in_preserved_cells(decibels, added):
 def test_mid_gets_makeup_gain_where_it_gets_no_noise(decibels, louder):
     model = UnlossyModel(UnlossyConfig(**TINY, hole_caution=99.0, preserved_caution=99.0))
     predict_deficit(model, decibels)
-    audio = music(30_000)
+    audio = chord(30_000)
     given, restored = (to_mid_side(x) for x in (audio, model(audio).audio_values))
     assert snr(given[:, 1], restored[:, 1]) > 60
     assert snr(10 ** (louder / 20) * given[:, 0], restored[:, 0]) > 40

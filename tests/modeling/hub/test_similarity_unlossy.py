@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from signals import RATE
 from torch import Tensor
 
 from unlossy.hub.cells_unlossy import CellGrid
 from unlossy.hub.similarity_unlossy import BANDS, RATING_SLOPES, auditory_levels, band_weights, similarity
 from unlossy.hub.spectral_unlossy import power, stft, to_mid_side
 
-RATE = 44_100
 GRID = CellGrid((4,) * 16 + (8,) * 8 + (16,) * 56, 2048, RATE)
 
 
