@@ -12,7 +12,7 @@ import torch
 from accelerate.state import AcceleratorState, GradientState
 from signals import RATE, clip
 
-from unlossy import UnlossyFeatureExtractor, UnlossyModel, load_model
+from unlossy import UnlossyFeatureExtractor, UnlossyModel
 from unlossy.embedding import fingerprint_of
 from unlossy_training import finetune
 
@@ -69,7 +69,7 @@ def test_a_folder_becomes_a_measured_checkpoint(
     losses = [line["validation_loss"] for line in log if "validation_loss" in line]
     assert log[0]["step"] == 0
     assert len(losses) > 1
-    assert found["fingerprint"] == fingerprint_of(load_model(output))
+    assert found["fingerprint"] == fingerprint_of(UnlossyModel.from_pretrained(output))
     record = json.loads((output / "training.json").read_text())
     assert record["runs"][-1]["steps"] == log[-1]["step"]
 
@@ -90,7 +90,7 @@ def test_pairs_that_are_there_already_are_learned_from(
     assert "the validation split, which chooses the weights, also measures them" in capsys.readouterr().out
     assert json.loads((output / "fit.json").read_text())["pairs"] == str(tiny_pairs)
     found = json.loads((output / "finetune.json").read_text())
-    assert found["fingerprint"] == fingerprint_of(load_model(output))
+    assert found["fingerprint"] == fingerprint_of(UnlossyModel.from_pretrained(output))
 
 
 def test_a_general_set_holds_out_whole_titles() -> None:

@@ -39,12 +39,12 @@ class MaskHead(nn.Module):
         Returns:
             bins of the same shape.
         """
-        noise = energy * self.noise(hidden).float().permute(1, 2, 3, 0).clamp(min=0.0)
+        noise = energy * self.noise(hidden).float().permute(0, 2, 3, 1).clamp(min=0.0)
         # An empty bin counts with a share of its cell: its gain would be a matter of chance.
         signal = bins.power() + self.grid.spread(power_ratio(self.config.wiener_floor) * energy + 1e-9)
         wiener = signal / (signal + self.grid.spread(noise))
-        values = self.spectrum(hidden).float().unflatten(0, (2, 2, 2)).transpose(1, 3)
-        residual, mask = (Spectrum(part[:, 0], part[:, 1]) for part in values)
+        values = self.spectrum(hidden).float().unflatten(1, (2, 2, 2))  # R and M, channels, parts
+        residual, mask = (Spectrum(values[:, which, :, 0], values[:, which, :, 1]) for which in (0, 1))
         mask = mask.map(torch.tanh)
         masked = bins * Spectrum(wiener + mask.real, mask.imaginary)
         reference = self.grid.reference(energy, self.config.reference_slope)
@@ -70,13 +70,13 @@ class ToneHead(nn.Module):
         """Bins and the decoder's output `(B, T, K, C)` to what is added to them, which is zero above the narrow
         bands."""
         weights = torch.tanh(self.weights(hidden).float())
-        weights = weights.unflatten(0, (2, self.config.tone_frames, 2)).permute(1, 0, 3, 2, 4, 5)
-        highest, width = bins.real.shape[3], weights.shape[5]
+        earlier_and_later = weights.unflatten(1, (2, self.config.tone_frames, 2)).unbind(1)
+        highest, width = bins.real.shape[3], weights.shape[3]
         before = after = own = bins.map(lambda x: x[..., :width])
         advance, added = phase_advance(own), own.map(torch.zeros_like)
         # Limiting louder frames keeps a tone from beginning before its onset.
         most = power_ratio(self.config.adjacent_limit) * own.power()
-        for earlier, later in weights:
+        for earlier, later in zip(*(weights.unbind(1) for weights in earlier_and_later), strict=True):
             before = before.map(lambda x: nn.functional.pad(x, (0, 0, 1, -1))) * advance
             after = (after * advance.conjugate()).map(lambda x: nn.functional.pad(x, (0, 0, -1, 1)))
             for weight, other in ((earlier, before), (later, after)):

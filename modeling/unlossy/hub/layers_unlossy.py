@@ -92,7 +92,7 @@ class BandSplit(nn.Module):
 
 
 class BandHead(nn.Module):
-    """Bands `(B, T, K, C)` to values for each unit of a band, its bins or its cells: `(per_unit, B, T, all units)`.
+    """Bands `(B, T, K, C)` to values for each unit of a band, its bins or its cells: `(B, per_unit, T, all units)`.
     They start at zero.
 
     Args:
@@ -116,7 +116,7 @@ class BandHead(nn.Module):
         values = []
         for part, linear in zip(bands[: sum(self.counts)].split(self.counts), self.linears, strict=True):
             value = linear(part).unflatten(1, (batch, frames)).unflatten(3, (self.per_unit, -1))
-            values.append(value.permute(3, 1, 2, 0, 4).flatten(3))
+            values.append(value.permute(1, 3, 2, 0, 4).flatten(3))
         return torch.cat(values, dim=3)
 
 

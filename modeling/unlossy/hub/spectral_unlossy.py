@@ -338,7 +338,17 @@ def shaping_envelope(audio: Tensor, grid: int, short: int, long: int, floor: flo
     energy = nn.functional.avg_pool1d(nn.functional.pad(treble.square(), (0, -samples % grid)), grid)
     now = moving_mean(moving_mean(energy, short), short)
     envelope = torch.sqrt(now + floor * moving_mean(energy, long) + 1e-12)
-    return nn.functional.interpolate(envelope, scale_factor=grid, mode="linear")[:, :, :samples]
+    return upsample(envelope, grid)[:, :, :samples]
+
+
+def upsample(x: Tensor, factor: int) -> Tensor:
+    """Linear interpolation of `(..., points)` to `(..., factor · points)`, as `torch.nn.functional.interpolate` has it:
+    each point in the middle of its part, the first and the last one held. Three products in place of many gathers."""
+    place = (torch.arange(factor, device=x.device, dtype=x.dtype) + 0.5) / factor - 0.5
+    before, after = (-place).clamp(min=0.0), place.clamp(min=0.0)
+    previous, following = torch.cat([x[..., :1], x[..., :-1]], -1), torch.cat([x[..., 1:], x[..., -1:]], -1)
+    parts = previous[..., None] * before + x[..., None] * (1 - before - after) + following[..., None] * after
+    return parts.flatten(-2)
 
 
 def moving_mean(x: Tensor, width: int) -> Tensor:

@@ -281,10 +281,10 @@ def saved_model(lively_model: UnlossyModel, tmp_path: Path) -> Path:
 
 def test_load_model(saved_model: Path) -> None:
     for device in ("auto", "cpu"):
-        model = load_model(saved_model, device)
+        model = load_model(saved_model, device)  # without an export
         assert isinstance(model, UnlossyModel)
         assert not model.training
-    assert model.device.type == "cpu"
+        assert model.device.type == "cpu"
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:9"])
