@@ -83,7 +83,7 @@ def _restore(job: Job, settings: Settings, progress: Callable[[float], None]) ->
         ) as reader:
             try:
                 model = _load_model(settings)
-            except (ValueError, OSError) as error:
+            except (ValueError, OSError, ImportError) as error:
                 return Outcome(job, describe(error), fatal=True)
             except Exception as error:  # what safetensors and PyTorch raise for weights that don't fit
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -72,7 +72,8 @@ def load_model(
         if backend == "onnx":
             raise ModelNotFoundError(f"{name}: no {ONNX_FILE} found there; make it with `unlossy-train export`")
     if importlib.util.find_spec("torch") is None:
-        raise ImportError(f'{name} has no {ONNX_FILE}, and without it needs PyTorch: pip install "unlossy[torch]"')
+        reason = f"{name} has no usable {ONNX_FILE}" if backend == "auto" else "backend torch was asked for"
+        raise ImportError(f'{reason}, and PyTorch is not installed: pip install "unlossy[torch]"')
     import_transformers()  # before the class, so that it is registered there
     from .modeling_unlossy import UnlossyModel
 
