@@ -20,7 +20,6 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,12 +28,12 @@ import torch
 from accelerate.state import AcceleratorState, GradientState
 from datasets import disable_progress_bars
 from huggingface_hub.constants import HF_HOME
-from huggingface_hub.errors import StrictDataclassError
 from transformers.utils.logging import disable_progress_bar
 
 from unlossy import SHIPPED_MODEL, load_model
 from unlossy.embedding import fingerprint_of
 from unlossy.metrics import LSD_FLOOR_DB, LSD_HOP_LENGTH, LSD_N_FFT
+from unlossy_cli import entry
 
 from .benchmarks.fit import measure_stage
 from .conditions import parse_grid
@@ -188,7 +187,7 @@ def finetune(options: argparse.Namespace) -> None:
     config.check()
     before = _measure(cases, base)
     if not fit(config):
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt("the same command goes on")
     _report(base, output, before, _measure(cases, str(output)), note)
 
 
@@ -237,7 +236,7 @@ def measured_split(pairs: str) -> str:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="unlossy-train finetune", description=__doc__.split("\n")[0])
+    parser = entry.Parser(prog="unlossy-train finetune", description=__doc__.split("\n\n")[0])
     parser.add_argument(
         "input", metavar="INPUT", help="folder of clean files, folder with clean/ and degraded/, or pairs"
     )
@@ -250,7 +249,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--general", metavar="PAIRS",
         help="pairs against forgetting: folder or Hub id (default: a small set made up here, if FluidSynth is there)",
     )  # fmt: skip
-    parser.add_argument("--max-minutes", type=float, default=30.0, help="of training (default: %(default)g)")
+    parser.add_argument("--max-minutes", type=entry.positive, default=30.0, help="of training (default: %(default)g)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     return parser
 
@@ -259,15 +258,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = build_parser()
     options = parser.parse_args(arguments)
-    if not options.max_minutes > 0:
-        parser.error(f"--max-minutes must be above 0, got {options.max_minutes:g}")
-    if importlib.util.find_spec("zimtohrli") is None:
-        parser.error("there is no zimtohrli, which the table at the end needs: pip install 'unlossy[train,eval]'")
+    entry.require("zimtohrli", "train,eval")  # for the table at the end
     if options.like and not options.like.is_dir():
         parser.error(f"there is no folder {options.like}")
     disable_progress_bar()
     disable_progress_bars()
-    try:
-        finetune(options)
-    except (ValueError, OSError, FloatingPointError, StrictDataclassError, BrokenProcessPool) as error:
-        parser.exit(1, f"unlossy-train finetune: {error}\n")
+    finetune(options)

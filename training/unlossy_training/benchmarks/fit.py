@@ -27,6 +27,7 @@ from accelerate.utils import send_to_device
 from torch.utils.flop_counter import FlopCounterMode
 
 from unlossy.codecs import SAMPLING_RATE, encode
+from unlossy_cli import entry
 
 from ..fit.config import FitConfig
 from ..fit.learning import Learner, prepare
@@ -168,25 +169,22 @@ def markdown(figures: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="unlossy-train benchmark-fit", description=__doc__.split("\n")[0])
+    parser = entry.Parser(prog="unlossy-train benchmark-fit", description=__doc__.split("\n\n")[0])
     parser.add_argument("--pairs", help="folder of pairs, or Hub id (default: synthesised)")
     parser.add_argument("--model", type=json.loads, default={}, help="fields of UnlossyConfig as JSON")
-    parser.add_argument("--batch-size", type=int, default=6, help="segments a step (default: %(default)s)")
-    parser.add_argument("--segment-seconds", type=float, default=1.5, help="[s] (default: %(default)s)")
+    parser.add_argument("--batch-size", type=entry.whole(), default=6, help="segments a step (default: %(default)s)")
+    parser.add_argument("--segment-seconds", type=entry.positive, default=1.5, help="[s] (default: %(default)s)")
     parser.add_argument("--mixed-precision", default="bf16", choices=["no", "bf16"], help="(default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=1, help="processes that decode (default: %(default)s)")
-    parser.add_argument("--windows", type=int, default=5, help="(default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=5, help="of a window (default: %(default)s)")
-    parser.add_argument("--matrix-size", type=int, help="of the peak's measurement (default: by device)")
+    parser.add_argument(
+        "--workers", type=entry.whole(0), default=1, help="processes that decode (default: %(default)s)"
+    )
+    parser.add_argument("--windows", type=entry.whole(), default=5, help="(default: %(default)s)")
+    parser.add_argument("--steps", type=entry.whole(), default=5, help="of a window (default: %(default)s)")
+    parser.add_argument("--matrix-size", type=entry.whole(), help="of the peak's measurement (default: by device)")
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
     options = parser.parse_args(arguments)
-    if min(options.windows, options.steps, options.batch_size) < 1:
-        parser.error("--windows, --steps and --batch_size must be above 0")
     datasets.disable_progress_bars()
-    try:
-        figures = measure(options)
-    except ValueError as error:
-        parser.exit(1, f"unlossy-train benchmark-fit: {error}\n")
+    figures = measure(options)
     if options.output:
         options.output.write_text(json.dumps(figures, indent=1) + "\n")
     print(markdown(figures))

@@ -6,7 +6,6 @@
 The files are synthesised stereo at 44.1 kHz as MP3 of 64 kbps, the results FLAC of 24 bits. Linux and macOS only.
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -23,6 +22,7 @@ import torch
 
 from unlossy.codecs import degrade
 from unlossy.hub.audio_writing_unlossy import AudioWriter
+from unlossy_cli import entry
 
 SAMPLING_RATE = 44_100  # [Hz]
 
@@ -104,17 +104,15 @@ def markdown(figures: dict[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="unlossy-train benchmark-restore", description=__doc__.split("\n")[0])
+    parser = entry.Parser(prog="unlossy-train benchmark-restore", description=__doc__.split("\n\n")[0])
     parser.add_argument("--model", help="Hub id or folder (default: the checkpoint in the package)")
-    parser.add_argument("--runs", type=int, default=3, help="of the file for the speed (default: %(default)s)")
+    parser.add_argument("--runs", type=entry.whole(), default=3, help="for the speed (default: %(default)s)")
     parser.add_argument(
-        "--minutes", type=float, nargs=3, default=[5, 10, 60], metavar=("SPEED", "SHORT", "LONG"),
+        "--minutes", type=entry.positive, nargs=3, default=[5, 10, 60], metavar=("SPEED", "SHORT", "LONG"),
         help="lengths of the files for the speed and for the memory (default: 5 10 60)",
     )  # fmt: skip
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
     options = parser.parse_args(arguments)
-    if options.runs < 1 or min(options.minutes) <= 0:
-        parser.error("--runs and --minutes must be above 0")
     figures = measure(options.minutes, options.runs, options.model)
     if options.output:
         options.output.write_text(json.dumps(figures, indent=1) + "\n")

@@ -7,7 +7,6 @@ Everybody has a clip of ten seconds of their own, restores it again and again, a
 `unlossy.restore`. Linux only.
 """
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -25,6 +24,7 @@ import soundfile
 from gradio_client import Client, handle_file
 
 import unlossy
+from unlossy_cli import entry
 
 from .restore import SAMPLING_RATE
 
@@ -125,14 +125,12 @@ def measure(people: int, seconds: float, port: int) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="unlossy-train benchmark-space", description=__doc__.split("\n")[0])
-    parser.add_argument("--people", type=int, default=8, help="at once (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=120, help="for which they come back (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=7870, help="of the demo (default: %(default)s)")
+    parser = entry.Parser(prog="unlossy-train benchmark-space", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--people", type=entry.whole(2), default=8, help="at once (default: %(default)s)")
+    parser.add_argument("--seconds", type=entry.positive, default=120, help="of coming back (default: %(default)s)")
+    parser.add_argument("--port", type=entry.whole(), default=7870, help="of the demo (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
     options = parser.parse_args(arguments)
-    if options.people < 2 or options.seconds <= 0:
-        parser.error("--people must be 2 or more and --seconds above 0")
     figures = measure(options.people, options.seconds, options.port)
     if options.output:
         options.output.write_text(json.dumps(figures, indent=1) + "\n")

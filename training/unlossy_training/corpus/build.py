@@ -23,12 +23,11 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import soundfile
+from unlossy_cli import entry
 
 from .clips import (
     CLIP_SECONDS,
@@ -212,7 +211,7 @@ def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = entry.Parser(
         prog="unlossy-train corpus",
         description="Build a corpus of clean clips of 4 s from free packages and your own files; goes on where an "
         "interrupted run stopped.",
@@ -220,7 +219,9 @@ def build_parser() -> argparse.ArgumentParser:
         "often it is drawn; default 1) as needed: tunes/, tunes/=CC-BY-4.0, tunes/=CC-BY-4.0@2, tunes/@0.5.",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the clips go")
-    parser.add_argument("--hours", type=float, default=6.0, help="of clips (default 6); a later run may ask for more")
+    parser.add_argument(
+        "--hours", type=entry.positive, default=6.0, help="of clips (default 6); more may be asked for later"
+    )
     parser.add_argument(
         "--midi", type=parse_place, action="append", default=[], metavar="PLACE", help="MIDI files to play; repeatable"
     )
@@ -247,14 +248,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="cut clips from the recordings of --source alone: without FluidSynth, and several times as fast",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="another one gives another corpus (default 0)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--workers", type=entry.whole(), default=os.cpu_count(), help="processes (default: one a core)")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
-    parser = build_parser()
-    options = parser.parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     request = Request(
         options.midi, options.source, options.soundfont, options.exclude, options.seed, options.lossy,
         rendering=not options.no_rendering,
@@ -262,14 +262,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         summary = build(options.output, request, hours=options.hours, workers=options.workers)
     except KeyboardInterrupt:
-        parser.exit(130, "Interrupted; the same command goes on.\n")
+        raise KeyboardInterrupt("the same command goes on") from None
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            parser.exit(1, f"The disk with {error.filename or options.output} is full; "
-                        "with some space freed the same command goes on.\n")  # fmt: skip
-        parser.exit(1, f"{error}\n")
-    except (ValueError, soundfile.LibsndfileError, BrokenProcessPool) as error:
-        parser.exit(1, f"{error}\n")
+        if error.errno != errno.ENOSPC:
+            raise
+        full = error.filename or options.output
+        raise OSError(f"the disk with {full} is full; with some space freed the same command goes on") from error
     for name, value in summary.items():
         if name == "reasons":
             continue

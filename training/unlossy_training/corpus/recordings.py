@@ -166,15 +166,22 @@ def validation_groups(items: Sequence[tuple[str, str]], seed: int) -> set[str]:
 
 
 def cut(path: Path, frames: int, rng: np.random.Generator) -> np.ndarray:
-    """A random cut of shape `(2, frames)` at 44.1 kHz, dual mono for a mono file, padded with silence if too short."""
-    with soundfile.SoundFile(path) as file:
-        rate = file.samplerate
-        needed = -(-frames * rate // SAMPLING_RATE)
-        start = int(rng.integers(max(1, file.frames - needed + 1)))
-        margin = 0 if rate == SAMPLING_RATE else rate // 20  # for the resampler to start and end in
-        first = max(0, start - margin)
-        file.seek(first)
-        audio = file.read(start - first + needed + margin, dtype="float32", always_2d=True).T
+    """A random cut of shape `(2, frames)` at 44.1 kHz, dual mono for a mono file, padded with silence if too short.
+
+    Raises:
+        OSError: the file has changed since it was examined.
+    """
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate = file.samplerate
+            needed = -(-frames * rate // SAMPLING_RATE)
+            start = int(rng.integers(max(1, file.frames - needed + 1)))
+            margin = 0 if rate == SAMPLING_RATE else rate // 20  # for the resampler to start and end in
+            first = max(0, start - margin)
+            file.seek(first)
+            audio = file.read(start - first + needed + margin, dtype="float32", always_2d=True).T
+    except soundfile.LibsndfileError as error:
+        raise OSError(f"{path} was whole when the build began, and can't be read now: {error.error_string}") from error
     if rate != SAMPLING_RATE:
         audio = resample(audio, rate)[:, round((start - first) * SAMPLING_RATE / rate) :]
     audio = np.repeat(audio, 2, axis=0) if len(audio) == 1 else audio

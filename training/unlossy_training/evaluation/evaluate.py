@@ -16,8 +16,6 @@ Recordings that have been through a codec before are no originals above the edge
 table SOURCES-….csv), in their folder or above, has that edge in a column `edge_hz`, nothing above it counts.
 """
 
-import argparse
-import importlib.util
 import json
 import multiprocessing
 import os
@@ -31,6 +29,7 @@ from huggingface_hub.constants import HF_HOME
 from tqdm import tqdm
 
 from unlossy.metrics import LSD_FLOOR_DB, LSD_HOP_LENGTH, LSD_N_FFT
+from unlossy_cli import entry
 from unlossy_cli.memory import keep_freed_memory
 
 from ..conditions import LOSSLESS, parse_grid
@@ -86,7 +85,7 @@ def _safely(function: Any, case: Case, setup: Setup) -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="unlossy-train evaluate", description=__doc__.split("\n")[0])
+    parser = entry.Parser(prog="unlossy-train evaluate", description=__doc__.split("\n\n")[0])
     parser.add_argument(
         "folder", type=Path,
         help="FLAC and WAV files, searched recursively, or pairs made by `unlossy-train dataset`",
@@ -113,38 +112,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--cache", type=Path, default=Path(HF_HOME, "unlossy-evaluation"),
         help="folder that keeps figures from run to run (default: in the cache of Hugging Face)",
     )  # fmt: skip
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
+    parser.add_argument("--workers", type=entry.whole(), default=os.cpu_count(), help="processes (default: one a core)")
     options = parser.parse_args(arguments)
     # What would only be missed after hours.
     for module, wanted in {"matplotlib": options.plots, "visqol": not options.no_visqol, "zimtohrli": True}.items():
-        if wanted and importlib.util.find_spec(module) is None:
-            parser.error(f"there is no {module}, which this needs: pip install 'unlossy[eval]'")
+        if wanted:
+            entry.require(module, "eval")
     if options.output and not options.output.parent.is_dir():
         parser.error(f"there is no folder {options.output.parent}")
-    try:
-        setup = prepare(
-            options.model, options.cache,
-            baselines=options.baselines, visqol=not options.no_visqol, linear=options.linear,
-        )  # fmt: skip
-        if is_dataset(options.folder):
-            if options.grid:
-                parser.error(f"{options.folder} is a dataset with codecs and bitrates of its own: leave --grid out")
-            cases = find_pairs(options.folder)
-        else:
-            grid = options.grid or (AUTOENCODER_GRID if setup.compresses else DEFAULT_GRID)
-            cases = find_recordings(options.folder, parse_grid(grid))
-        if options.by_folder and options.by_folder not in {folder_of(case.clip) for case in cases}:
-            parser.error(f"there are no clips in a sub-folder {options.by_folder} of {options.folder}")
-        if options.plots:
-            options.plots.mkdir(parents=True, exist_ok=True)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
+    setup = prepare(
+        options.model, options.cache,
+        baselines=options.baselines, visqol=not options.no_visqol, linear=options.linear,
+    )  # fmt: skip
+    if is_dataset(options.folder):
+        if options.grid:
+            parser.error(f"{options.folder} is a dataset with codecs and bitrates of its own: leave --grid out")
+        cases = find_pairs(options.folder)
+    else:
+        grid = options.grid or (AUTOENCODER_GRID if setup.compresses else DEFAULT_GRID)
+        cases = find_recordings(options.folder, parse_grid(grid))
+    if options.by_folder and options.by_folder not in {folder_of(case.clip) for case in cases}:
+        parser.error(f"there are no clips in a sub-folder {options.by_folder} of {options.folder}")
+    if options.plots:
+        options.plots.mkdir(parents=True, exist_ok=True)
 
     rows, left_out = run(cases, setup, options.workers)
     for row in left_out:
         print(f"left out: {row['clip']}, {row['codec']} {row['kbps'] or ''}: {row['reason']}", file=sys.stderr)
     if not rows:
-        parser.exit(1, f"none of {len(cases)} could be measured\n")
+        raise ValueError(f"none of {len(cases)} could be measured")
     summary = summarise(rows)
     folders = {} if options.by_folder is None else by_folder(rows, options.by_folder)
     if options.output:

@@ -17,6 +17,8 @@ from typing import Any, Literal
 import yaml
 from transformers import HfArgumentParser
 
+from unlossy_cli import entry
+
 POSITIVE = (
     *("batch_size", "segment_seconds", "accumulation", "learning_rate", "max_grad_norm", "max_minutes", "max_steps"),
     *("log_every", "validate_every", "save_every", "patience"),
@@ -156,9 +158,13 @@ class FitConfig:
                 )
 
 
+class _Parser(entry.Parser, HfArgumentParser):
+    """A parser of a dataclass whose errors are one sentence."""
+
+
 def parse(arguments: Sequence[str] | None = None) -> FitConfig:
     """The configuration of a command line; exits with code 2 and one sentence if something is wrong with it."""
-    parser = HfArgumentParser(
+    parser = _Parser(
         [FitConfig],  # type: ignore[list-item]  # its annotation asks for an instance
         prog="unlossy-train fit",
         description="Train a restorer on pairs of degraded and clean audio.",
@@ -193,7 +199,7 @@ def _json_object(text: str) -> dict[str, Any]:
     return value
 
 
-def _read(path: Path, fields: list[str], parser: HfArgumentParser) -> list[str]:
+def _read(path: Path, fields: list[str], parser: _Parser) -> list[str]:
     """The fields of a YAML file as words of a command line."""
     try:
         values = yaml.safe_load(path.read_text())

@@ -28,7 +28,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import send_to_device, set_seed
 from datasets import disable_progress_bars
-from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
 from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
@@ -356,9 +355,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # They would come with every checkpoint, between the lines of the log.
     disable_progress_bar()
     disable_progress_bars()
-    try:
-        fit(config)
-    except (ValueError, OSError, FloatingPointError, StrictDataclassError) as error:
-        sys.exit(f"unlossy-train fit: {error}")
-    except KeyboardInterrupt:  # before the first step, or the second one
-        sys.exit(130)
+    fit(config)

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import AutoConfig
@@ -160,10 +161,12 @@ def new_network(fields: dict[str, Any]) -> Network:
     """An untrained restorer, or the network that `model_type` names, with these fields of its configuration.
 
     Raises:
-        ValueError: no such network, or no such field.
-        StrictDataclassError: a field of the wrong type, or sizes that don't fit together.
+        ValueError: no such network or field, a field of the wrong type, or sizes that don't fit together.
     """
-    config = AutoConfig.for_model(**{"model_type": UnlossyConfig.model_type} | fields)
+    try:
+        config = AutoConfig.for_model(**{"model_type": UnlossyConfig.model_type} | fields)
+    except StrictDataclassError as error:
+        raise ValueError(str(error)) from error
     if isinstance(config, UnlossyConfig):
         return UnlossyModel(config)
     if isinstance(config, UnlossyAutoencoderConfig):

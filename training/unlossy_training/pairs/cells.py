@@ -11,7 +11,6 @@ level of its clean ones [dB], in half precision) and `train.csv` (a row for each
 are). Letters: T frames, see `cells_unlossy.py`.
 """
 
-import argparse
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from tqdm import tqdm
 from unlossy import UnlossyConfig
 from unlossy.hub.cells_unlossy import CellGrid
 from unlossy.hub.spectral_unlossy import power, stft, to_mid_side
+from unlossy_cli import entry
 
 from ..corpus.recordings import UnusableError
 from ..hub_files import find_file
@@ -218,25 +218,22 @@ def equaliser(octaves: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="unlossy-train cells", description=__doc__.split("\n")[0])
+    parser = entry.Parser(prog="unlossy-train cells", description=__doc__.split("\n\n")[0])
     given = parser.add_mutually_exclusive_group(required=True)
     given.add_argument("--pairs", help="folder made by `unlossy-train dataset`, or Hub id")
     given.add_argument("--clips", type=Path, help="folder made by `unlossy-train corpus`, to be encoded")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the cells go")
-    parser.add_argument("--variations", metavar="N", type=int, default=0, help=f"of --clips: {VARIATIONS}")
+    parser.add_argument("--variations", metavar="N", type=entry.whole(0), default=0, help=f"of --clips: {VARIATIONS}")
     parser.add_argument("--seed", type=int, default=0, help="of --clips (default 0)")
     options = parser.parse_args(arguments)
     disable_progress_bar()
     torch.set_num_threads(1)  # many short transforms
-    try:
-        if options.clips:
-            clips = {name: EncodedClips(options.clips, name, options.seed, options.variations) for name in SPLITS}
-            splits: dict[str, Any] = dict(clips)
-            owners: str | None = json.dumps({"owners": clips["train"].owners()}, indent=1) + "\n"
-        else:
-            splits = {name: load_split(options.pairs, name) for name in SPLITS}
-            found = find_file(options.pairs, OWNERS, repo_type="dataset")
-            owners = Path(found).read_text() if found else None
-        print(json.dumps(build(splits, owners, options.output, UnlossyConfig())))
-    except (ValueError, OSError) as error:
-        parser.exit(1, f"unlossy-train cells: {error}\n")
+    if options.clips:
+        clips = {name: EncodedClips(options.clips, name, options.seed, options.variations) for name in SPLITS}
+        splits: dict[str, Any] = dict(clips)
+        owners: str | None = json.dumps({"owners": clips["train"].owners()}, indent=1) + "\n"
+    else:
+        splits = {name: load_split(options.pairs, name) for name in SPLITS}
+        found = find_file(options.pairs, OWNERS, repo_type="dataset")
+        owners = Path(found).read_text() if found else None
+    print(json.dumps(build(splits, owners, options.output, UnlossyConfig())))

@@ -12,7 +12,6 @@ A dataset is whole or not there: it is written to `pairs.unfinished`, which gets
 clips, the seed and nothing else decide what is in it, except for the serial numbers that Ogg files carry.
 """
 
-import argparse
 import contextlib
 import csv
 import json
@@ -20,7 +19,6 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +27,8 @@ import torch
 from datasets import Audio, Dataset, Features, Value
 from datasets.utils.logging import disable_progress_bar
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import HfHubHTTPError
+
+from unlossy_cli import entry
 
 from ..corpus.recordings import UnusableError
 from .dataset_card import write_card
@@ -253,31 +252,28 @@ def push_to_hub(folder: Path, repo_id: str, *, private: bool = False) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="unlossy-train dataset", description="Encode clips into training pairs.")
+    parser = entry.Parser(prog="unlossy-train dataset", description="Encode clips into training pairs.")
     parser.add_argument("--clips", type=Path, help="folder made by `unlossy-train corpus`")
     parser.add_argument("--output", type=Path, required=True, help="folder to write to; without --clips, to upload")
     parser.add_argument("--push-to-hub", metavar="ID", help="upload the dataset to this repository")
     parser.add_argument("--private", action="store_true", help="make that repository private if it is new")
-    parser.add_argument("--variations", metavar="N", type=int, default=0, help=VARIATIONS)
+    parser.add_argument("--variations", metavar="N", type=entry.whole(0), default=0, help=VARIATIONS)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
+    parser.add_argument("--workers", type=entry.whole(), default=2, help="processes (default 2)")
     options = parser.parse_args(arguments)
     if not (options.clips or options.push_to_hub):
         parser.error("give --clips to build a dataset, --push-to-hub to upload one, or both")
     disable_progress_bar()
-    try:
-        if options.clips:
-            counts = build(
-                options.clips,
-                options.output,
-                seed=options.seed,
-                workers=options.workers,
-                variations=options.variations,
-            )
-            for name in ("split", "source", "codec", "mode", "rejected"):
-                print(f"{name}: {', '.join(f'{kind} {count}' for kind, count in counts[name].items()) or 'none'}")
-            print(f"reasons and all counts: {options.output / 'counts.json'}")
-        if options.push_to_hub:
-            print(push_to_hub(options.output, options.push_to_hub, private=options.private))
-    except (ValueError, OSError, BrokenProcessPool, HfHubHTTPError) as error:
-        parser.exit(1, f"{error}\n")
+    if options.clips:
+        counts = build(
+            options.clips,
+            options.output,
+            seed=options.seed,
+            workers=options.workers,
+            variations=options.variations,
+        )
+        for name in ("split", "source", "codec", "mode", "rejected"):
+            print(f"{name}: {', '.join(f'{kind} {count}' for kind, count in counts[name].items()) or 'none'}")
+        print(f"reasons and all counts: {options.output / 'counts.json'}")
+    if options.push_to_hub:
+        print(push_to_hub(options.output, options.push_to_hub, private=options.private))
