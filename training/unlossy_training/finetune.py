@@ -47,7 +47,7 @@ from .evaluation.comparing import Comparison
 from .evaluation.saved import FINETUNE
 from .evaluation.summary import summarise
 from .fit.config import FitConfig
-from .fit.fit import fit
+from .fit.fit import CONFIG, fit
 from .pairs import dataset, own_recordings
 from .pairs.segments import load_pairs, load_split
 from .publish.model_card import compared
@@ -177,7 +177,7 @@ def finetune(options: argparse.Namespace) -> None:
     cases = {"own": comparing.evenly(find_pairs(Path(pairs), test), MEASURED)}
     if general:
         cases["general"] = comparing.evenly(find_pairs(Path(general)), MEASURED)
-    begun = output / "fit.json"
+    begun = output / CONFIG
     if begun.exists():  # going on: with what was settled then, and the time counted over all resumptions
         settled = json.loads(begun.read_text())
         kept = {name: settled[name] for name in ("mixed_precision", "validate_every", "save_every")}

@@ -143,7 +143,7 @@ def test_sigterm_ends_a_run_cleanly(tiny_pairs: Path, tmp_path: Path) -> None:
     assert process.returncode == 0, errors
     assert "interrupted, its state is saved" in errors
     steps = read_log(tmp_path / "out")[-1]["step"]
-    assert (tmp_path / "out" / "state" / f"step_{steps:06d}" / "progress.json").is_file()
+    assert (tmp_path / "out" / "state" / f"step_{steps:06d}" / "custom_checkpoint_1.pkl").is_file()
     UnlossyModel.from_pretrained(tmp_path / "out")
 
 

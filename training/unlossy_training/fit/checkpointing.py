@@ -1,10 +1,10 @@
 """States that a run resumes from to the same loss curve, and the checkpoint that others load, both whole or not there.
 
-    OUTPUT/state/step_001000/   all that training needs: model, optimiser, average, RNG, progress.json
+    OUTPUT/state/step_001000/   what `Accelerator.save_state` writes: model, optimiser, RNG, average, `Progress`
     OUTPUT/model.safetensors …  the average of the weights, for `from_pretrained`
 
-A state is written to `step_001000.unfinished` and gets its name when everything is in it. Only whole steps are saved,
-never half-accumulated gradients.
+A state is written to `step_001000.unfinished` and gets its name when everything is in it, which Accelerate's own naming
+of states does not do (docs/decisions/022-accelerate.md). Only whole steps are saved, never half-accumulated gradients.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ LAST_FILE = "model.safetensors"  # a checkpoint without it is none
 
 @dataclass
 class Progress:
-    """Where a run is.
+    """Where a run is. Part of its state, through `Accelerator.register_for_checkpointing`.
 
     Attributes:
         step (`int`): updates that are done.
@@ -50,6 +50,14 @@ class Progress:
     stopped: str | None = None
     sums: dict[str, float] = field(default_factory=dict)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `Accelerator.save_state` stores."""
+        return dataclasses.asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `Accelerator.load_state` has read."""
+        vars(self).update(state)
+
 
 def newest_state(output: Path) -> Path | None:
     """The whole state with most steps."""
@@ -57,27 +65,19 @@ def newest_state(output: Path) -> Path | None:
     return states[-1] if states else None
 
 
-def read_progress(state: Path) -> tuple[Progress, dict[str, Any]]:
-    """Progress and configuration of a state."""
-    saved = json.loads((state / "progress.json").read_text())
-    known = {item.name for item in dataclasses.fields(Progress)}  # older states have more
-    return Progress(**{name: value for name, value in saved["progress"].items() if name in known}), saved["config"]
+def save_state(accelerator: Accelerator, output: Path, step: int) -> None:
+    """Save the state of a step, and delete all but the last two.
 
-
-def save_state(accelerator: Accelerator, output: Path, progress: Progress, config: dict[str, Any]) -> None:
-    """To be called by all processes, at a step at which gradients are synchronised.
+    To be called by all processes, at a step at which gradients are synchronised.
 
     Raises:
         OSError: it can't be written; earlier states are as they were.
     """
-    state = output / "state" / f"step_{progress.step:06d}"
+    state = output / "state" / f"step_{step:06d}"
     if state.exists():
         return
     with _unfinished(accelerator, state) as folder:
         accelerator.save_state(str(folder))
-        if accelerator.is_main_process:
-            saved = {"progress": dataclasses.asdict(progress), "config": config}
-            (folder / "progress.json").write_text(json.dumps(saved, indent=1) + "\n")
     if accelerator.is_main_process:
         _sync(folder)
         folder.rename(state)

@@ -151,7 +151,7 @@ class FitConfig:
             ValueError: a field that a run can't change on the way.
         """
         for name in FIXED:
-            if getattr(self, name) != saved.get(name, getattr(self, name)):  # older states have fewer fields
+            if getattr(self, name) != saved[name]:
                 raise ValueError(
                     f"{self.output} was begun with {name}={saved[name]!r} and can't go on with "
                     f"{getattr(self, name)!r}: restore it, or choose another output"

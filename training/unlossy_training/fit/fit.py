@@ -34,11 +34,12 @@ from transformers.utils.logging import disable_progress_bar
 
 from unlossy import UnlossyFeatureExtractor
 
+from ..corpus.recordings import write_whole
 from ..hub_files import load_network
 from ..pairs.cells import CellSegments
 from ..pairs.segments import AnySegments, Batch, StreamedSegments, batches, load_pairs, mix_pairs
 from . import record, tracking
-from .checkpointing import Progress, cut_log, newest_state, publish, read_progress, save_state
+from .checkpointing import Progress, cut_log, newest_state, publish, save_state
 from .config import FitConfig, parse
 from .display import Display
 from .learning import Learner, NotFiniteError, prepare
@@ -47,6 +48,7 @@ from .validation import CellValidation, Validation
 # Of the pairs that may be unusable, once as many have failed as can't be chance.
 LARGEST_FAILING_SHARE, FEWEST_FAILURES = 0.1, 10
 EXAMPLES = 3  # clips for the tracker
+CONFIG = "fit.json"  # in the output: what a run was told, which a state can only go on with in part
 
 
 def fit(config: FitConfig) -> bool:
@@ -62,10 +64,8 @@ def fit(config: FitConfig) -> bool:
     tracking.check_tracker(config.tracker)
     output = Path(config.output)
     state = newest_state(output)
-    progress = Progress()
     if state:
-        progress, begun_with = read_progress(state)
-        config.refuse_changes(begun_with)
+        config.refuse_changes(json.loads((output / CONFIG).read_text()))
     elif (output / "model.safetensors").exists():
         raise ValueError(f"{output} holds a checkpoint, but no state to go on from: choose another output")
     accelerator = Accelerator(
@@ -80,8 +80,8 @@ def fit(config: FitConfig) -> bool:
         general = load_pairs(config.general_pairs, "train", streaming=config.streaming)
         pairs = mix_pairs(pairs, general, config.general_share, config.seed)
     learner, segments = prepare(accelerator, config, pairs, fresh=state is None)
-    if isinstance(segments, StreamedSegments):
-        segments.epoch_rows = progress.epoch_rows
+    progress = Progress()
+    accelerator.register_for_checkpointing(progress)
     validation: Validation | CellValidation | None = None
     if config.validation_clips and isinstance(segments, CellSegments):
         validation = CellValidation(config.cells, segments.config)
@@ -95,15 +95,17 @@ def fit(config: FitConfig) -> bool:
         )
     with accelerator.main_process_first():
         output.mkdir(parents=True, exist_ok=True)
+    if accelerator.is_main_process:
+        write_whole(output / CONFIG, (json.dumps(dataclasses.asdict(config), indent=1) + "\n").encode())
     if state:
         accelerator.load_state(str(state))
     else:
-        # So that a checkpoint without a state is never one of this run.
-        save_state(accelerator, output, progress, dataclasses.asdict(config))
+        save_state(accelerator, output, progress.step)  # so that a checkpoint without a state is never one of this run
+    if isinstance(segments, StreamedSegments):
+        segments.epoch_rows = progress.epoch_rows
     tracking.start(accelerator, config, progress.step)
     if accelerator.is_main_process:
         cut_log(output / "log.jsonl", progress.step)
-        (output / "fit.json").write_text(json.dumps(dataclasses.asdict(config), indent=1) + "\n")
     run = Run(config, accelerator, learner, validation, progress)
     finished = run.train(segments)
     accelerator.end_training()
@@ -247,7 +249,7 @@ class Run:
         """The state, and also the checkpoint, unless that is published only when it is the best validated."""
         self.progress.seconds = self.seconds()
         self.progress.sums = self.mean(sums)
-        save_state(self.accelerator, self.output, self.progress, dataclasses.asdict(self.config))
+        save_state(self.accelerator, self.output, self.progress.step)
         if self.config.patience is None:
             self.publish()
         if self.accelerator.is_main_process:
