@@ -40,12 +40,12 @@ from .conditions import parse_grid
 from .corpus import build
 from .corpus.clips import CLIP_SECONDS
 from .corpus.materials import Request
-from .corpus.recordings import write_whole
 from .evaluation import comparing
 from .evaluation.cases import find_pairs
 from .evaluation.comparing import Comparison
 from .evaluation.saved import FINETUNE
 from .evaluation.summary import summarise
+from .files import write_whole
 from .fit.config import FitConfig
 from .fit.fit import CONFIG, fit
 from .pairs import dataset, own_recordings

@@ -29,6 +29,8 @@ from typing import Any
 
 from unlossy_cli import entry
 
+from ..files import write_whole
+from ..pool import Journal, run
 from .clips import (
     CLIP_SECONDS,
     RENDERS_PER_CLIP,
@@ -39,8 +41,7 @@ from .clips import (
     renders_for,
 )
 from .materials import Materials, Request, describe, gather, parse_place, parse_source
-from .pool import Journal, run
-from .recordings import SHORTEST, Recording, UnusableError, examine, validation_groups, write_whole
+from .recordings import SHORTEST, Recording, UnusableError, examine, validation_groups
 from .scores import Piece
 
 COLUMNS = ("file", "source", "title", "license", "split", "genre", "attribution", "origin")
@@ -69,12 +70,17 @@ def begin(output: Path, description: dict[str, Any], hours: float) -> Path:
         raise ValueError(f"{output} is not empty; choose another folder or delete it.")
     for folder in ("renders", "scores"):
         (work / folder).mkdir(parents=True, exist_ok=True)
-    for torn in output.rglob("*.part"):  # of a build that was killed
-        torn.unlink(missing_ok=True)
+    forget_torn(output)
     if not plan.exists() or json.loads(plan.read_text())["hours"] < hours:
         (output / "clips.csv").unlink(missing_ok=True)  # not whole any more
         write_whole(plan, json.dumps(description | {"hours": hours}, indent=1).encode())
     return work
+
+
+def forget_torn(output: Path) -> None:
+    """Remove the half-written files of a build that was killed. Its processes may end some time after it."""
+    for torn in output.rglob("*.part"):
+        torn.unlink(missing_ok=True)
 
 
 def build(output: Path, request: Request, *, hours: float, workers: int = 1) -> dict[str, Any]:
@@ -126,6 +132,7 @@ def build(output: Path, request: Request, *, hours: float, workers: int = 1) -> 
     summary = summarize(rows, bad)
     write_table(output / "materials.csv", list_materials(rows, materials))
     write_whole(output / "summary.json", (json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
+    forget_torn(output)
     write_table(output / "clips.csv", [{name: row[name] for name in COLUMNS} for row in rows])  # last: all is there
     return summary
 

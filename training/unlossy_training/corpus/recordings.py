@@ -4,7 +4,6 @@ What they are is told by tables, see `sources_table`. Arrays are float32 of shap
 """
 
 import io
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import soundfile
 import torch
 import torchaudio.functional as F
 
+from ..files import write_whole
 from .sources_table import read_sources
 
 SAMPLING_RATE = 44_100  # [Hz]
@@ -220,17 +220,6 @@ def flac(audio: np.ndarray) -> bytes:
     data = io.BytesIO()
     soundfile.write(data, audio.T, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
     return data.getvalue()
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under another name, and give it its own when it is whole."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        unfinished.write_bytes(data)
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
 
 
 def joined(values: Iterable[str]) -> str:

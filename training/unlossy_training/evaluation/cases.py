@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import av
 import numpy as np
-import soundfile
 import soxr
 
 from unlossy.codecs import CODECS, MP3_BITRATES, decode, encode
@@ -19,6 +17,7 @@ from unlossy.metrics import SAMPLING_RATE
 
 from ..conditions import LOSSLESS, UNKNOWN, Condition
 from ..corpus.sources_table import read_sources
+from ..files import read_audio
 
 if TYPE_CHECKING:
     import datasets
@@ -80,17 +79,13 @@ class Case:
             ValueError: not audio, too short, NaN or infinite samples, or nothing that the codec takes.
         """
         clean_file, degraded_file = self.files()
-        try:
-            frames, rate = soundfile.read(io.BytesIO(clean_file), dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise ValueError(f"not a whole audio file: {error.error_string}") from error
-        if len(frames) < SHORTEST * rate:
-            raise ValueError(f"{len(frames) / rate:.2f} s is too short: it takes {SHORTEST:g} s")
-        if not np.isfinite(frames).all():
+        clean, rate = read_audio(clean_file)
+        if clean.shape[1] < SHORTEST * rate:
+            raise ValueError(f"{clean.shape[1] / rate:.2f} s is too short: it takes {SHORTEST:g} s")
+        if not np.isfinite(clean).all():
             raise ValueError("has samples that are NaN or infinite")
         if rate != SAMPLING_RATE:
-            frames = soxr.resample(frames, rate, SAMPLING_RATE, quality="VHQ")
-        clean = np.ascontiguousarray(frames.T)
+            clean = np.ascontiguousarray(soxr.resample(clean.T, rate, SAMPLING_RATE, quality="VHQ").T)
         if len(clean) > 2:
             raise ValueError(f"has {len(clean)} channels: only mono and stereo are measured")
         if self.codec == LOSSLESS:

@@ -17,22 +17,20 @@ table SOURCES-….csv), in their folder or above, has that edge in a column `edg
 """
 
 import json
-import multiprocessing
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from huggingface_hub.constants import HF_HOME
-from tqdm import tqdm
 
 from unlossy.metrics import LSD_FLOOR_DB, LSD_HOP_LENGTH, LSD_N_FFT
 from unlossy_cli import entry
-from unlossy_cli.memory import keep_freed_memory
 
 from ..conditions import LOSSLESS, parse_grid
+from ..pool import run as run_all
 from .cases import Case, find_pairs, find_recordings, is_dataset
 from .measuring import Setup, measure, prepare, recall
 from .summary import RATINGS, by_folder, folder_of, markdown, summarise, worst_clips
@@ -49,31 +47,11 @@ def run(cases: Sequence[Case], setup: Setup, workers: int) -> tuple[list[dict[st
         the rows of [`measure`], in the order of `cases`, and those left out with the `reason`.
     """
     known = {case: _safely(recall, case, setup) for case in cases}
-    jobs = [(case, setup) for case, row in known.items() if row is None]
-    with tqdm(total=len(jobs), unit="clip", disable=not jobs) as progress:
-        for (case, _), row in zip(jobs, _work(jobs, workers), strict=True):
-            known[case] = row
-            progress.update()
+    jobs = [case for case, row in known.items() if row is None]
+    work = partial(_safely, measure, setup=setup)
+    known |= zip(jobs, run_all(work, jobs, workers, "clips", ordered=True, spawn=True), strict=True)
     rows = [row for row in known.values() if row is not None]
     return [row for row in rows if "reason" not in row], [row for row in rows if "reason" in row]
-
-
-def _work(jobs: list[tuple[Case, Setup]], workers: int) -> Iterator[dict[str, Any]]:
-    if min(workers, len(jobs)) <= 1:
-        yield from map(_measure_safely, jobs)
-        return
-    # "spawn": a fork of a process with threads may hang.
-    with multiprocessing.get_context("spawn").Pool(workers, _begin) as pool:
-        yield from pool.imap(_measure_safely, jobs)
-
-
-def _begin() -> None:
-    torch.set_num_threads(1)
-    keep_freed_memory()
-
-
-def _measure_safely(job: tuple[Case, Setup]) -> dict[str, Any]:
-    return _safely(measure, *job)
 
 
 def _safely(function: Any, case: Case, setup: Setup) -> Any:

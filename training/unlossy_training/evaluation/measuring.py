@@ -6,8 +6,6 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-import os
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,8 +31,10 @@ from unlossy.metrics import (
     width_error,
     zimtohrli,
 )
+from unlossy_cli.memory import keep_freed_memory
 
 from ..conditions import LOSSLESS
+from ..files import write_whole
 from ..hub_files import load_network
 from .baselines import copy_up, fit_linear, linear_decode, linear_encode, oracle_noise
 from .cases import Case, find_recordings
@@ -191,7 +191,8 @@ def measure(case: Case, setup: Setup) -> dict[str, Any]:
         values = compare(clean, audio, cutoff_hz, case.edge_hz, with_visqol=setup.visqol)
         values |= {"cutoff_hz": cutoff_hz} if version == INPUT else {}
         figures[version] = values | ({"kbps": own_kbps} if own_kbps is not None else {})
-        _write(entries[version], {"clip": case.clip, "version": version, "figures": figures[version]})
+        entry = {"clip": case.clip, "version": version, "figures": figures[version]}
+        write_whole(entries[version], (json.dumps(entry, indent=1) + "\n").encode())
     return _row(case, figures)
 
 
@@ -295,14 +296,8 @@ def _read(entry: Path, setup: Setup) -> Figures | None:
     return {name: value for name, value in figures.items() if name != "visqol"}
 
 
-def _write(entry: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all, whoever else writes it."""
-    temporary = entry.with_suffix(f".{secrets.token_hex(4)}")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(temporary, entry)
-
-
 @functools.cache  # once a process
 def _load(model: str | None) -> Any:
     """The model of a setup."""
+    keep_freed_memory()
     return load_network(SHIPPED_MODEL if model is None else model)

@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from ..files import write_whole
+
 KEPT_STATES = 2
 LAST_FILE = "model.safetensors"  # a checkpoint without it is none
 
@@ -113,9 +115,7 @@ def cut_log(path: Path, step: int) -> None:
                 kept.append(line + "\n")
         except ValueError:
             continue
-    temporary = path.with_suffix(".unfinished")
-    temporary.write_text("".join(kept))
-    temporary.replace(path)
+    write_whole(path, "".join(kept).encode())
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from unlossy import UnlossyFeatureExtractor
 
-from ..corpus.recordings import write_whole
+from ..files import write_whole
 from ..hub_files import load_network
 from ..pairs.cells import CellSegments
 from ..pairs.segments import AnySegments, Batch, StreamedSegments, batches, load_pairs, mix_pairs

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from ..corpus.recordings import write_whole
+from ..files import write_whole
 from ..hub_files import find_file
 from .checkpointing import Progress
 from .config import FitConfig

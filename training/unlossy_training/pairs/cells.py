@@ -30,8 +30,9 @@ from unlossy.hub.spectral_unlossy import power, stft, to_mid_side
 from unlossy_cli import entry
 
 from ..corpus.recordings import UnusableError
+from ..files import whole_folder
 from ..hub_files import find_file
-from .dataset import VARIATIONS, read_clips, try_pair, vary_clips, whole_folder
+from .dataset import VARIATIONS, read_clips, try_pair, vary_clips
 from .segments import SKIPPED_START, known_up_to, load_split, read_pair
 
 OWNERS = "counts.json"  # of pairs: whose recordings they are

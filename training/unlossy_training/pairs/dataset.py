@@ -15,15 +15,12 @@ clips, the seed and nothing else decide what is in it, except for the serial num
 import contextlib
 import csv
 import json
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from datasets import Audio, Dataset, Features, Value
 from datasets.utils.logging import disable_progress_bar
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
@@ -31,6 +28,8 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from unlossy_cli import entry
 
 from ..corpus.recordings import UnusableError
+from ..files import whole_folder
+from ..pool import run
 from .dataset_card import write_card
 from .making import make_pair
 
@@ -81,31 +80,6 @@ def read_clips(folder: Path) -> list[dict[str, str]]:
     return rows
 
 
-@contextlib.contextmanager
-def whole_folder(output: Path) -> Iterator[Path]:
-    """A folder to write to that becomes `output` in the end, or disappears with the first error.
-
-    Raises:
-        ValueError: `output` is not empty, or an unfinished one lies beside it.
-    """
-    output = output.resolve()
-    if output.exists() and any(output.iterdir()):
-        raise ValueError(f"{output} is not empty; choose another folder or delete it.")
-    unfinished = output.with_name(f"{output.name}.unfinished")
-    try:
-        unfinished.mkdir(parents=True)
-    except FileExistsError:
-        raise ValueError(f"{unfinished} is there: a build is at work, or was interrupted and can be deleted.") from None
-    try:
-        yield unfinished
-        if output.exists():
-            output.rmdir()
-        unfinished.rename(output)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
-
-
 def vary_clips(clips: Sequence[dict[str, str]], variations: int) -> list[dict[str, str]]:
     """Rows of clips.csv, and so many further ones for each that is to be trained on, see [`make_pair`].
 
@@ -129,23 +103,6 @@ def try_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any] | 
         return make_pair(clip, folder, seed)
     except UnusableError as error:
         return error
-
-
-@contextlib.contextmanager
-def worker_map(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """`map` on a number of processes, in order; in the end, or with the first error, what is left is given up.
-
-    Unlike multiprocessing's own pool it notices when the system kills a worker, and raises BrokenProcessPool.
-    """
-    if workers <= 1:
-        yield map
-        return
-    # With more threads, a fork of a process that has used its own would wait for them forever.
-    pool = ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        yield partial(pool.map, chunksize=4)
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def refuse_duplicates(pairs: Iterable[dict[str, Any] | UnusableError]) -> Iterator[dict[str, Any] | UnusableError]:
@@ -211,9 +168,9 @@ def build(clips: Path, output: Path, *, seed: int = 0, workers: int = 2, variati
                 kept.append({name: value for name, value in pair.items() if name not in ("clean", "degraded")})
                 yield pair
 
-    with whole_folder(output) as folder, worker_map(workers) as map_clips:
-        work = partial(try_pair, folder=clips, seed=seed)
-        write_shards(usable(map_clips(work, rows)), folder)
+    made = run(partial(try_pair, folder=clips, seed=seed), rows, workers, "pairs", ordered=True)
+    with whole_folder(output) as folder, contextlib.closing(made):
+        write_shards(usable(made), folder)
         if not kept:
             raise ValueError(f"{clips} gives no pairs: the first of {len(rejected)} reasons is that {rejected[0]}.")
         counts: dict[str, Any] = {

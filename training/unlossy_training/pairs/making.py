@@ -1,12 +1,10 @@
 """One pair of clean and degraded audio: made from a clip with a real encoder, measured, and read back."""
 
 import hashlib
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import torch
 from torchaudio.transforms import Spectrogram
 
@@ -15,6 +13,7 @@ from unlossy.hub.audio_unlossy import AudioError, AudioReader
 from unlossy.inspection import measure_cutoff
 
 from ..corpus.recordings import UnusableError, flac, is_silent
+from ..files import read_audio
 from .recipes import Recipe, draw_recipe
 from .varying import varied
 
@@ -116,7 +115,7 @@ def make_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any]:
         recipe = draw_recipe(rng, len(clean))
     if number:
         file, name = flac(varied(clean, rng, low_pass=recipe.keeps_treble)), f"{path.stem}-{number}.flac"
-        clean, _ = _read(file)
+        clean, _ = read_audio(file)
     mode, seconds = recipe.mode(len(clean)), clean.shape[1] / SAMPLING_RATE
     original = {"bytes": file, "path": name}
     compressed, decoded = original, clean
@@ -149,12 +148,6 @@ def make_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any]:
     }
 
 
-def _read(file: bytes) -> tuple[np.ndarray, int]:
-    """Samples `(channels, samples)` and sampling rate [Hz] of a lossless file."""
-    frames, rate = soundfile.read(io.BytesIO(file), dtype="float32", always_2d=True)
-    return np.ascontiguousarray(frames.T), rate
-
-
 def decode_pair(pair: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """The samples of a row of the dataset.
 
@@ -170,9 +163,9 @@ def decode_pair(pair: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"a pair has no {' and no '.join(missing)}; its columns are {', '.join(sorted(pair))}")
     name = pair["degraded"]["path"]
     try:
-        clean, rate = _read(pair["clean"]["bytes"])
+        clean, rate = read_audio(pair["clean"]["bytes"])
         degraded = decode(pair["degraded"]["bytes"], clean.shape[1])
-    except (AudioError, soundfile.LibsndfileError) as error:
+    except ValueError as error:
         raise ValueError(f"the pair {name} is damaged: {error}") from error
     if rate != SAMPLING_RATE:
         raise ValueError(f"the pair {name} has {rate} Hz; {SAMPLING_RATE} Hz are needed")
