@@ -3,9 +3,9 @@
     unlossy-train benchmark-fit                                  # with synthesised pairs
     unlossy-train benchmark-fit --pairs pairs/ --output speed.json
 
-A figure is the median of several windows of steps, forward and backward pass, optimiser and data. The share of the
-machine's peak compares the convolutions' and matrices' operations (spectra and pointwise work not counted) with those
-that a large matrix multiplication does in the same precision.
+A figure is the median over several windows of steps, with data, forward and backward pass and optimiser. The share of
+the machine's peak compares the operations of convolutions and matrix products, without spectra and pointwise work, with
+those that a large matrix product reaches in the same precision.
 """
 
 import argparse
@@ -33,13 +33,13 @@ from ..fit.config import FitConfig
 from ..fit.learning import Learner, prepare
 from ..pairs.segments import Batch, batches, load_pairs
 
-PARTS: dict[str, Literal["all", "detail"]] = {"A": "all", "detail": "detail"}  # by what training.json calls the stage
-MATRIX_SIZES = {"cpu": 2048, "cuda": 8192}
-WARMUP_STEPS = 2  # memory is allocated, kernels are chosen, workers fill their queues
+PARTS: dict[str, Literal["all", "detail"]] = {"A": "all", "detail": "detail"}  # by the name of a stage in training.json
+MATRIX_SIZES = {"cpu": 2048, "cuda": 8192}  # rows and columns
+WARMUP_STEPS = 2  # in which memory is allocated, kernels are chosen and workers fill their queues
 
 
-def synthesise(count: int = 8, seconds: float = 4.0) -> datasets.Dataset:
-    """Pairs of decaying notes over noise, the degraded side as MP3 of 64 kbps."""
+def synthesise_pairs(count: int = 8, seconds: float = 4.0) -> datasets.Dataset:
+    """Make pairs of decaying notes over noise, with MP3 at 64 kbps as the degraded side."""
     random = np.random.default_rng(0)
     axis = np.arange(round(seconds * SAMPLING_RATE)) / SAMPLING_RATE
     rows = []
@@ -53,13 +53,19 @@ def synthesise(count: int = 8, seconds: float = 4.0) -> datasets.Dataset:
             {
                 "clean": {"bytes": buffer.getvalue(), "path": "notes.flac"},
                 "degraded": {"bytes": encode(clean, SAMPLING_RATE, "mp3", 64), "path": "notes.mp3"},
+                "level": 0.95,  # LAME's
+                "edge_hz": None,
             }
         )
     return datasets.Dataset.from_list(rows)
 
 
 def measure_peak(device: str, dtype: torch.dtype, size: int | None = None) -> float:
-    """What the machine multiplies in a large product of matrices, best of five [FLOP/s]."""
+    """Measure the speed of a large matrix product, the best of five [FLOP/s].
+
+    Args:
+        size (`int`, *optional*): rows and columns of the matrices. Without it, `MATRIX_SIZES`.
+    """
     size = size or MATRIX_SIZES[device]
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     best = float("inf")
@@ -72,15 +78,18 @@ def measure_peak(device: str, dtype: torch.dtype, size: int | None = None) -> fl
 
 
 def measure_stage(config: FitConfig, pairs: datasets.Dataset, device: str, windows: int, steps: int) -> dict[str, Any]:
-    """
+    """Measure the speed of training with a configuration.
+
     Args:
-        windows, steps (`int`): how many windows, and steps in each.
+        pairs: a dataset from [`load_pairs`].
+        device (`str`): "cpu" or "cuda".
+        windows, steps (`int`): number of windows, and of steps in each of them.
 
     Returns:
-        `dict`: `audio_s_per_s`, the median, with `slowest` and `fastest` window; `waiting` for data, share of the time;
-            `gflop_per_audio_s`.
+        `dict`: `audio_s_per_s`, seconds of audio per second, the median, with the `slowest` and the `fastest` window;
+            `waiting`, the share of the time spent waiting for data; and `gflop_per_audio_s`.
     """
-    AcceleratorState._reset_state(reset_partial_state=True)  # it remembers the first device of a process
+    AcceleratorState._reset_state(reset_partial_state=True)  # Accelerate keeps the first device of a process otherwise
     GradientState._reset_state()
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision=config.mixed_precision)
     torch.manual_seed(config.seed)
@@ -105,7 +114,7 @@ def measure_stage(config: FitConfig, pairs: datasets.Dataset, device: str, windo
 
 
 def _time_window(learner: Learner, data: Iterator[Batch], device: str, steps: int) -> tuple[float, float]:
-    """All of its time, and the part of it spent waiting for data [s]."""
+    """Time a window of steps: all of its time, and the part of it spent waiting for data [s]."""
     _wait_for(device)
     start, waited = time.perf_counter(), 0.0
     for number in range(steps):
@@ -128,8 +137,8 @@ def _wait_for(device: str) -> None:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """The figures of each device and stage, and what they were measured with."""
-    pairs = load_pairs(options.pairs, "train") if options.pairs else synthesise()
+    """Measure each device and stage, as the options of the command line say."""
+    pairs = load_pairs(options.pairs, "train") if options.pairs else synthesise_pairs()
     precision = options.mixed_precision
     rows = []
     for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
@@ -148,7 +157,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def markdown(figures: dict[str, Any]) -> str:
-    """The figures as a table, with what they were measured on above it."""
+    """Make a Markdown table of the figures, with the settings above it."""
     settings = figures["settings"]
     kind = "real" if figures["real_pairs"] else "synthesised"
     lines = [

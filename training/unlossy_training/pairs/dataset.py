@@ -4,12 +4,13 @@
     unlossy-train dataset --output pairs/ --push-to-hub me/pairs --private  # or both at once
     datasets.load_dataset("pairs/")  # splits "train" and "validation"
 
-The clean side is kept losslessly, the degraded side as the compressed file itself: small, real, and decoded on load
-(`unlossy_training.pairs.making.decode_pair`). Encoding is the expensive half of that work, so it is done once, here.
-In a share of the pairs both sides are the same, so that a model learns to leave good audio alone.
+The clean side is stored losslessly. The degraded side is stored as the compressed file itself, which is small, and
+decoded when it is loaded (`unlossy_training.pairs.making.decode_pair`). What is slow to compute is computed here, once:
+the encoding, and what is measured of each pair. In some pairs both sides are the same, so that a model learns to leave
+good audio alone.
 
-A dataset is whole or not there: it is written to `pairs.unfinished`, which gets its name when everything is in it. The
-clips, the seed and nothing else decide what is in it, except for the serial numbers that Ogg files carry.
+A dataset is complete or not there: it is written to `pairs.unfinished`, which is renamed when everything is in it. Only
+the clips and the seed decide what it contains, apart from the serial numbers of Ogg files.
 """
 
 import contextlib
@@ -39,10 +40,12 @@ FEATURES = Features(
         "clean": FILE,
         "degraded": FILE,
         "codec": Value("string"),  # "mp3", "aac", "vorbis", "opus", or "identity"
-        "bitrate_kbps": Value("int32"),  # what the encoder was asked for, or the file's mean; 0 for identity
+        "bitrate_kbps": Value("int32"),  # the nominal bitrate, or the file's mean where it has none; 0 for identity
         "mode": Value("string"),  # see `Recipe.mode`
-        "offset_samples": Value("int32"),  # by which the decoded degraded side lags, as measured
-        "cutoff_hz": Value("float32"),  # where the degraded side's spectrum ends, as measured; null if it is full
+        "offset_samples": Value("int32"),  # measured lag of the decoded degraded side
+        "cutoff_hz": Value("float32"),  # measured end of the degraded side's spectrum; null if it is full
+        "level": Value("float32"),  # measured factor of the codec on the whole signal, see `making.level`
+        "edge_hz": Value("float32"),  # measured edge of an earlier codec in the clean side; null if there was none
         "genre": Value("string"),
         "title": Value("string"),
         "source": Value("string"),
@@ -51,16 +54,18 @@ FEATURES = Features(
     }
 )
 SPLITS = ("train", "validation", "test")
-CLIP_COLUMNS = ("file", "source", "title", "license", "split")  # and, where known, genre and attribution
+CLIP_COLUMNS = ("file", "source", "title", "license", "split")  # needed; genre and attribution are used if given
 SHARD_ROWS = 500
-VARIATIONS = "further pairs of each clip for training: at other speeds, through equalisers and low-passes (default 0)"
+VARIATIONS = (
+    "make N more training pairs of each clip, at other speeds and through equalisers and low-passes (default 0)"
+)
 
 
 def read_clips(folder: Path) -> list[dict[str, str]]:
-    """The rows of clips.csv.
+    """Read the rows of a folder's clips.csv.
 
     Raises:
-        ValueError: there is none, it is empty, or it lacks a column or a value.
+        ValueError: there is no such file, it is empty, or it lacks a column or a value.
     """
     table = folder / "clips.csv"
     if not table.exists():
@@ -81,10 +86,14 @@ def read_clips(folder: Path) -> list[dict[str, str]]:
 
 
 def vary_clips(clips: Sequence[dict[str, str]], variations: int) -> list[dict[str, str]]:
-    """Rows of clips.csv, and so many further ones for each that is to be trained on, see [`make_pair`].
+    """Add rows for variations of each clip in the training split, see [`make_pair`].
+
+    Args:
+        clips: rows of clips.csv.
+        variations (`int`): number of variations of each clip.
 
     Raises:
-        ValueError: `variations` below 0.
+        ValueError: `variations` is below 0.
     """
     if variations < 0:
         raise ValueError(f"variations must be 0 or more, got {variations}")
@@ -98,7 +107,7 @@ def vary_clips(clips: Sequence[dict[str, str]], variations: int) -> list[dict[st
 
 
 def try_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any] | UnusableError:
-    """`make_pair`, with the reason against a pair returned instead of raised."""
+    """Like [`make_pair`], but return the reason why a clip can't be used instead of raising it."""
     try:
         return make_pair(clip, folder, seed)
     except UnusableError as error:
@@ -106,7 +115,7 @@ def try_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any] | 
 
 
 def refuse_duplicates(pairs: Iterable[dict[str, Any] | UnusableError]) -> Iterator[dict[str, Any] | UnusableError]:
-    """Replace the second pair with the same clean samples, and all further ones, by the reason against them."""
+    """Replace each pair whose clean samples an earlier pair has, too, by an error that says so."""
     seen: dict[str, str] = {}
     for pair in pairs:
         if isinstance(pair, dict):
@@ -119,12 +128,12 @@ def refuse_duplicates(pairs: Iterable[dict[str, Any] | UnusableError]) -> Iterat
 
 
 def write_shards(pairs: Iterable[dict[str, Any]], folder: Path) -> None:
-    """Write rows as Parquet files of a split each, named so that `load_dataset` sees the splits."""
+    """Write rows into Parquet files, one split each, with names that `load_dataset` recognises splits by."""
     waiting: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     shards: Counter[str] = Counter()
 
     def flush(split: str) -> None:
-        # Encoding with the feature Audio needs torchcodec; casting to it does not.
+        # Encoding with the feature Audio needs torchcodec, but casting to it does not.
         shard = Dataset.from_list(waiting[split], features=FEATURES)
         for name in ("clean", "degraded"):
             shard = shard.cast_column(name, Audio(decode=False))
@@ -146,15 +155,18 @@ def build(clips: Path, output: Path, *, seed: int = 0, workers: int = 2, variati
     """Encode the clips of a folder and write the pairs, their card and `counts.json`.
 
     Args:
-        variations (`int`, defaults to 0): further pairs of each clip for training, at other speeds, through equalisers
-            and low-passes, see [`varied`].
+        clips (`Path`): folder with the clips and clips.csv.
+        output (`Path`): folder for the dataset, new or empty.
+        seed (`int`, defaults to 0): decides how each clip is encoded.
+        workers (`int`, defaults to 2): number of processes.
+        variations (`int`, defaults to 0): number of further training pairs of each clip, see [`varied`].
 
     Returns:
-        `dict`: the pairs counted by split, source, codec and mode, the owners of what is in them, the rejected clips
-        counted by kind, and the reason (`reasons`) against each of these: what `counts.json` holds.
+        `dict`: the content of counts.json: the pairs counted by split, source, codec and mode; the owners of the
+            recordings in them; the rejected clips counted by kind, and the reason for each (`reasons`).
 
     Raises:
-        ValueError: no clips, no pair from any of them, `variations` below 0, or `output` is not empty.
+        ValueError: there are no clips, none of them can be used, `variations` is below 0, or `output` is not empty.
     """
     rows = vary_clips(read_clips(clips), variations)
     kept: list[dict[str, Any]] = []
@@ -180,7 +192,7 @@ def build(clips: Path, output: Path, *, seed: int = 0, workers: int = 2, variati
         counts["rejected"] = dict(sorted(Counter(error.kind for error in rejected).items()))
         owners = sorted({(pair["license"], pair["attribution"]) for pair in kept})
         counts["owners"] = [{"license": license, "attribution": attribution} for license, attribution in owners]
-        # Without the folder, which is nobody's business once this is on the Hub.
+        # The folder's name is left out, because the file may be published.
         counts["reasons"] = [str(error).replace(f"{clips}/", "") for error in rejected]
         (folder / "counts.json").write_text(json.dumps(counts, indent=1) + "\n")
         write_card(folder / "README.md", kept, counts["rejected"], output.resolve().name)
@@ -188,9 +200,9 @@ def build(clips: Path, output: Path, *, seed: int = 0, workers: int = 2, variati
 
 
 def push_to_hub(folder: Path, repo_id: str, *, private: bool = False) -> str:
-    """Upload a built dataset in one commit, so that nobody loads half of it; returns its address.
+    """Upload a dataset in one commit, so that nobody can load half of it, and return its address.
 
-    Shards that the repository has from an earlier, larger build are deleted with it.
+    The same commit deletes files of an earlier build that the new one does not have.
 
     Raises:
         ValueError: there is no dataset in `folder`.
