@@ -27,7 +27,7 @@ def test_figures_are_there(tiny_model: Path, tmp_path: Path, capsys: pytest.Capt
 
 
 def test_a_failed_restoration_gives_no_figures(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="code 2"):
+    with pytest.raises(ChildProcessError, match="code 2"):
         restore.run(tmp_path / "nowhere.mp3", None)
 
 

@@ -45,14 +45,18 @@ from .recordings import SHORTEST, Recording, UnusableError, examine, validation_
 from .scores import Piece
 
 COLUMNS = ("file", "source", "title", "license", "split", "genre", "attribution", "origin")
-SHORTEST_SAMPLE = 0.05  # [s]
+SHORTEST_SAMPLE = 0.05  # [s]: shorter samples are not used
 
 
 def begin(output: Path, description: dict[str, Any], hours: float) -> Path:
-    """Make sure that a folder is new or holds a part of this very corpus; returns its sub-folder for the work.
+    """Make sure that a folder is new or holds a part of the same corpus, and return its sub-folder for the work.
+
+    Args:
+        description (`dict`): what decides on the files of the corpus, see `describe`.
+        hours (`float`): the length that is asked for [h].
 
     Raises:
-        ValueError: it holds something else, or more hours.
+        ValueError: the folder holds something else, or a longer corpus.
     """
     work = output / "work"
     plan = work / "plan.json"
@@ -84,15 +88,21 @@ def forget_torn(output: Path) -> None:
 
 
 def build(output: Path, request: Request, *, hours: float, workers: int = 1) -> dict[str, Any]:
-    """Build a corpus, or go on with it.
+    """Build a corpus, or go on with one.
+
+    Args:
+        output (`Path`): folder for the clips.
+        request (`Request`): what the corpus is made of.
+        hours (`float`): length of all clips together [h].
+        workers (`int`, defaults to 1): number of processes.
 
     Returns:
-        `dict`: what summary.json holds: clips counted by source, split and licence, what was left out counted by kind,
-        and the reasons.
+        `dict`: the content of summary.json: clips counted by source, split and licence, what was left out counted by
+            kind, and the reasons.
 
     Raises:
-        ValueError: see `gather` and `begin`; or not a single clip could be made.
-        OSError: the disk is full, for instance; the same call goes on from there.
+        ValueError: something is missing or doesn't fit, see `gather` and `begin`, or not a single clip could be made.
+        OSError: a file can't be written. The same call goes on from there.
     """
     if not CLIP_SECONDS / 3600 <= hours < 1e6:  # false for NaN, too
         raise ValueError(f"{hours:g} hours are less than a clip of {CLIP_SECONDS:g} s, or more than there is time for.")
@@ -128,8 +138,8 @@ def build(output: Path, request: Request, *, hours: float, workers: int = 1) -> 
     for journal in (renders, sequences, clips):
         bad += [(row["skipped"], row["reason"]) for _, row in sorted(journal.rows.items()) if "skipped" in row]
     if not rows:
-        raise ValueError(f"No clip could be made: {bad[0][1] if bad else 'there is nothing to cut from'}.")
-    summary = summarize(rows, bad)
+        raise ValueError(f"no clip could be made: {bad[0][1] if bad else 'there is nothing to cut from'}")
+    summary = count_clips(rows, bad)
     write_table(output / "materials.csv", list_materials(rows, materials))
     write_whole(output / "summary.json", (json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
     forget_torn(output)
@@ -138,7 +148,7 @@ def build(output: Path, request: Request, *, hours: float, workers: int = 1) -> 
 
 
 def rejection(job: tuple[Path, float, bool]) -> tuple[Path, UnusableError | None]:
-    """`examine`, with the reason returned instead of raised."""
+    """Like `examine`, but return the reason against a file instead of raising it."""
     try:
         examine(*job)
     except UnusableError as error:
@@ -149,7 +159,7 @@ def rejection(job: tuple[Path, float, bool]) -> tuple[Path, UnusableError | None
 def examined(
     recordings: Sequence[Recording], shortest: float, workers: int, lossy: bool = False
 ) -> tuple[list[Recording], list[UnusableError]]:
-    """The recordings that can be trained on, and the reasons against the others."""
+    """Examine recordings, and return those that can be used and the errors of the others."""
     jobs = [(recording.path, shortest, lossy) for recording in recordings]
     errors = dict(run(rejection, jobs, workers, "recordings"))
     usable = [recording for recording in recordings if errors[recording.path] is None]
@@ -157,29 +167,34 @@ def examined(
 
 
 def parse_scores(materials: Materials, renders: Sequence[int], work: Path, workers: int) -> None:
-    """Bring the scores that the renders need into MIDI, so that no two of them parse the same one."""
+    """Convert the scores that the renders need to MIDI, so that no two renders parse the same score."""
     drawn = {piece.origin: piece for piece in map(materials.piece, renders) if piece.file is not None}
     for _ in run(functools.partial(parse_score, cache=work / "scores"), list(drawn.values()), workers, "scores"):
         pass
 
 
 def parse_score(piece: Piece, cache: Path) -> None:
-    """`Piece.midi` for its cache; what is wrong with a piece is told by each of its renders."""
+    """Convert a score into the cache. An error is left to the renders that need the score."""
     with contextlib.suppress(ValueError):
         piece.midi(cache)
 
 
 def go_on(work: Any, needed: Sequence[int], journal: Journal, folder: Path, workers: int, title: str) -> None:
-    """Do the numbered jobs that the journal doesn't have, or whose file is gone."""
+    """Do the jobs that the journal does not have, or whose file is gone.
+
+    Args:
+        work (callable): does the job of a number, and returns its row of the journal.
+        folder (`Path`): where the files are.
+    """
     there = {path.name for path in folder.iterdir()}
     done = {number for number, row in journal.rows.items() if "skipped" in row or row["file"] in there}
     for row in run(work, [number for number in needed if number not in done], workers, title):
         journal.add(row)
 
 
-def summarize(rows: Sequence[dict[str, Any]], bad: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Clips counted by source, split and licence, and what was left out."""
-    bad = list(dict.fromkeys(bad))  # every render of a damaged score has the same to say
+def count_clips(rows: Sequence[dict[str, Any]], bad: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Count clips by source, split and licence, and what was left out by kind, see `build`."""
+    bad = list(dict.fromkeys(bad))  # all renders of a damaged score give the same reason
     summary: dict[str, Any] = {"clips": len(rows), "hours": round(len(rows) * CLIP_SECONDS / 3600, 4)}
     for name in ("source", "split", "license"):
         summary[name] = dict(Counter(row[name] for row in rows).most_common())
@@ -189,7 +204,7 @@ def summarize(rows: Sequence[dict[str, Any]], bad: Sequence[tuple[str, str]]) ->
 
 
 def list_materials(rows: Sequence[dict[str, Any]], materials: Materials) -> list[dict[str, Any]]:
-    """A row for every piece, recording, sample and soundfont that clips are made of."""
+    """Describe every piece, recording, sample and soundfont that is in a clip: the rows of materials.csv."""
     uses: dict[str, Counter[str]] = {}
     for row in rows:
         for origin in row["origin"].split(" + "):
@@ -209,7 +224,7 @@ def list_materials(rows: Sequence[dict[str, Any]], materials: Materials) -> list
 
 
 def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows with the same keys as CSV."""
+    """Write rows, which all have the same keys, as a CSV file."""
     text = io.StringIO(newline="")
     table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     table.writeheader()

@@ -1,4 +1,4 @@
-"""What is measured: recordings, which go through real encoders here, or the pairs of a dataset, which already did."""
+"""The clips to measure: recordings, which go through real encoders here, or pairs of a dataset, which already have."""
 
 import functools
 import hashlib
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import datasets
 
 SUFFIXES = (".flac", ".wav")
-SHORTEST = 1.0  # [s] ViSQOL takes no less
+SHORTEST = 1.0  # [s] that ViSQOL takes
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Case:
 
     Attributes:
         clip (`str`): its name in the report.
-        codec (`str`): one of `CODECS`, `LOSSLESS` or, of pairs, `UNKNOWN`.
+        codec (`str`): one of `CODECS`, `LOSSLESS` or, for pairs, `UNKNOWN`.
         kbps (`int`): nominal bitrate [kbps]; 0 for lossless and unknown.
         path (`Path`): the recording, or the folder or Hub id of the dataset.
-        row (`int`, *optional*): in a split of the dataset.
-        split (`str`): which.
-        edge_hz (`float`, *optional*): nothing above it counts [Hz]: an earlier codec had already taken that from the
-            recording.
+        row (`int`, *optional*): number of the row in the split of a dataset.
+        split (`str`): name of that split.
+        edge_hz (`float`, *optional*): frequencies above it don't count, because a codec had removed them from the
+            recording before [Hz].
     """
 
     clip: str
@@ -50,10 +50,10 @@ class Case:
     edge_hz: float | None = None
 
     def files(self) -> tuple[bytes, bytes | None]:
-        """The clean file, and the degraded one if it is already there.
+        """The content of the clean file, and of the degraded one if the clip is a pair.
 
         Raises:
-            ValueError: it can't be read.
+            ValueError: the file can't be read.
         """
         if self.row is not None:
             pair = _pairs(self.path, self.split)[self.row]
@@ -64,19 +64,20 @@ class Case:
             raise ValueError(f"cannot be read: {error.strerror}") from error
 
     def digest(self) -> str:
-        """Hash of the files' content: a clip keeps its figures when it is renamed, and loses them when it changes."""
+        """Hash the content of the files. So a clip keeps its figures when it is renamed, and not when it changes."""
         hashes = (hashlib.sha256(file or b"").digest() for file in self.files())
         return hashlib.sha256(b"".join(hashes)).hexdigest()
 
     def audio(self) -> tuple[np.ndarray, np.ndarray, float | None]:
-        """Clean and degraded audio, sample-aligned.
+        """Read the clean side, and encode and decode it, or decode the degraded side that is there.
 
         Returns:
-            two `np.ndarray` of shape `(channels, samples)`, float32 at 44.1 kHz, and the real bitrate of the degraded
-                file [kbps], `None` for lossless.
+            `tuple`: the clean and the degraded side, float32 of shape `(channels, samples)` at 44.1 kHz, aligned to the
+                sample; and the real bitrate of the degraded file [kbps], `None` for lossless.
 
         Raises:
-            ValueError: not audio, too short, NaN or infinite samples, or nothing that the codec takes.
+            ValueError: the file is no audio, too short, neither mono nor stereo, has samples that are not finite, or
+                the codec can't encode it.
         """
         clean_file, degraded_file = self.files()
         clean, rate = read_audio(clean_file)
@@ -101,16 +102,17 @@ class Case:
 
 
 def is_dataset(folder: Path) -> bool:
-    """Whether a folder holds pairs made by `unlossy_training.pairs.dataset`."""
+    """Whether a folder holds pairs made by `unlossy-train dataset`."""
     return any(folder.glob("*.parquet"))
 
 
 def find_recordings(folder: Path, grid: Sequence[Condition]) -> list[Case]:
-    """Every FLAC and WAV file of a folder and its sub-folders at every point of the grid, with the `edge_hz` that a
-    table of sources has, see `sources_table`.
+    """Find the FLAC and WAV files of a folder and its sub-folders, each at all conditions of a grid.
+
+    Their `edge_hz` comes from tables, see `sources_table`.
 
     Raises:
-        ValueError: there is none, or an edge is no frequency.
+        ValueError: there are no files, or an edge is no frequency.
     """
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not files:
@@ -135,12 +137,13 @@ def _edge_hz(path: Path, text: str | None) -> float | None:
 
 
 def find_pairs(name: Path, split: str = "validation") -> list[Case]:
-    """A split of a dataset; what is untouched there ("identity") counts as lossless.
+    """Find the pairs in a split of a dataset. Untouched ones ("identity") count as lossless.
 
-    Bitrates become the nearest of MP3's, or the means of VBR files would be as many rows as there are files.
+    Bitrates are rounded to the nearest of MP3's. Otherwise each VBR file would have a row of its own in the table.
 
     Args:
         name (`Path`): folder of pairs, or id of a dataset on the Hub.
+        split (`str`, defaults to "validation"): name of the split.
 
     Raises:
         ValueError: the dataset has no such split.

@@ -1,5 +1,4 @@
-"""Measures a model on recordings that it has never seen: a restorer, input, restored and the difference; or an
-autoencoder, beside codecs at its bitrates.
+"""Measures a model on recordings that it has never seen: what a restorer changes, or an autoencoder beside codecs.
 
     unlossy-train evaluate FOLDER                       # MP3 at 48 and 64 kbps, and untouched originals
     unlossy-train evaluate FOLDER --model CHECKPOINT --grid mp3:24,32,48,64,96,192 opus:32,64 lossless \
@@ -9,11 +8,11 @@ autoencoder, beside codecs at its bitrates.
     unlossy-train evaluate FOLDER --by-folder music     # also means for FOLDER/music, and for the rest
     unlossy-train evaluate FOLDER --model AUTOENCODER --linear CLIPS --by-folder
 
-Every recording is encoded by the real encoder, decoded, restored at `detail` 0 and 1, and compared with itself. Figures
-are kept for each clip: what was measured once is not measured again, and a new checkpoint costs only its own share.
+Each recording is encoded by the real encoder, decoded, restored at `detail` 0 and 1, and compared with the original.
+Figures are cached for each clip, so that nothing is measured twice, and of a new checkpoint only what depends on it.
 
-Recordings that have been through a codec before are no originals above the edge that it left. Where SOURCES.csv (or a
-table SOURCES-….csv), in their folder or above, has that edge in a column `edge_hz`, nothing above it counts.
+A recording that has been through a codec before is no original above the edge that it left. If a table (SOURCES.csv or
+SOURCES-….csv, in its folder or above) has that edge in a column `edge_hz`, nothing above it counts.
 """
 
 import json
@@ -41,10 +40,10 @@ AUTOENCODER_GRID = ("mp3:32,64,256", "aac:32,64,256", "opus:32,64,256", LOSSLESS
 
 
 def run(cases: Sequence[Case], setup: Setup, workers: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Measure all cases, in `workers` processes what the cache doesn't know.
+    """Measure all cases. What is not in the cache is measured in `workers` processes.
 
     Returns:
-        the rows of [`measure`], in the order of `cases`, and those left out with the `reason`.
+        `tuple`: the rows of [`measure`], in the order of `cases`; and rows with the `reason` why a case was left out.
     """
     known = {case: _safely(recall, case, setup) for case in cases}
     jobs = [case for case, row in known.items() if row is None]
@@ -55,7 +54,7 @@ def run(cases: Sequence[Case], setup: Setup, workers: int) -> tuple[list[dict[st
 
 
 def _safely(function: Any, case: Case, setup: Setup) -> Any:
-    """One bad file doesn't stop the rest; nor does a bitrate that a codec has for stereo only."""
+    """Return the reason why a case can't be measured instead of raising it, so that the others are still measured."""
     try:
         return function(case, setup)
     except ValueError as error:
@@ -92,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     parser.add_argument("--workers", type=entry.whole(), default=os.cpu_count(), help="processes (default: one a core)")
     options = parser.parse_args(arguments)
-    # What would only be missed after hours.
+    # Otherwise they would be missed only after hours.
     for module, wanted in {"matplotlib": options.plots, "visqol": not options.no_visqol, "zimtohrli": True}.items():
         if wanted:
             entry.require(module, "eval")

@@ -1,9 +1,9 @@
-"""Pictures of an autoencoder's embedding: over time, and what lies between two clips.
+"""Draws an autoencoder's embedding over time, and what lies between the embeddings of two clips.
 
     unlossy-train picture song.flac --model AUTOENCODER --output pictures/
     unlossy-train picture song.flac other.flac --model AUTOENCODER --output pictures/
 
-The second writes an interpolation as well: the weighted means of both embeddings, decoded, to see and to hear.
+The second command also decodes weighted means of both embeddings, to be seen and heard.
 """
 
 from collections.abc import Sequence
@@ -15,17 +15,17 @@ import numpy as np
 from unlossy import Embedding, decode, encode, load_autoencoder
 from unlossy_cli import entry
 
-STEPS = 5  # of an interpolation, both clips included
+STEPS = 5  # from one clip to the other, both included
 
 
 def mix(first: Embedding, second: Embedding, share: float) -> Embedding:
-    """The weighted mean of two embeddings, as long as the shorter one.
+    """Average two embeddings over the length of the shorter one.
 
     Args:
-        share (`float`): of the second, from 0 to 1.
+        share (`float`): weight of the second, from 0 to 1.
 
     Raises:
-        ValueError: clips of different rates or channels.
+        ValueError: the clips have different sampling rates or numbers of channels.
     """
     for name in ("sampling_rate", "channels"):
         if getattr(first, name) != getattr(second, name):

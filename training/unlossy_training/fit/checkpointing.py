@@ -31,15 +31,15 @@ class Progress:
     """Where a run is. Part of its state, through `Accelerator.register_for_checkpointing`.
 
     Attributes:
-        step (`int`): updates that are done.
+        step (`int`): number of updates so far.
         position (`int`): index of the next segment, counted over all processes.
-        seconds (`float`): of the budget that are spent, validation included [s].
-        failures (`int`): pairs that couldn't be used, counted as often as they were drawn.
-        epoch_rows (`int`, *optional*): rows of a stream's epoch, once known.
-        best_loss (`float`, *optional*): the lowest of all validations so far, where the best checkpoint is kept [dB].
-        stale (`int`): validations since then.
-        stopped (`str`, *optional*): why the run ended before its budget.
-        sums (`dict[str, float]`): of what the next line of the log is the mean of.
+        seconds (`float`): time spent so far, validations included [s].
+        failures (`int`): how often a pair was drawn that can't be used.
+        epoch_rows (`int`, *optional*): number of rows in an epoch of streamed pairs, once known.
+        best_loss (`float`, *optional*): the lowest validation loss so far, if the best checkpoint is kept [dB].
+        stale (`int`): number of validations since then.
+        stopped (`str`, *optional*): why the run ended before its budget was spent.
+        sums (`dict[str, float]`): figures of the steps since the last line of the log, added up.
     """
 
     step: int = 0
@@ -62,7 +62,7 @@ class Progress:
 
 
 def newest_state(output: Path) -> Path | None:
-    """The whole state with most steps."""
+    """The folder of the complete state with the most steps, or `None` if there is none."""
     states = _whole_states(output)
     return states[-1] if states else None
 
@@ -89,7 +89,10 @@ def save_state(accelerator: Accelerator, output: Path, step: int) -> None:
 
 
 def publish(accelerator: Accelerator, output: Path, save: Callable[[Path], None]) -> None:
-    """Have the main process write files to a folder and then, each of them whole, to `output`; model.safetensors last.
+    """Put the files of a checkpoint into `output`, each of them complete, model.safetensors last.
+
+    Args:
+        save (callable): writes the files to the folder that it is given. The main process calls it.
 
     Raises:
         OSError: they can't be written; what was there is as it was.
@@ -105,7 +108,7 @@ def publish(accelerator: Accelerator, output: Path, save: Callable[[Path], None]
 
 
 def cut_log(path: Path, step: int) -> None:
-    """Remove the lines after a step, and a half-written one: what a killed run did beyond its last state."""
+    """Remove what a killed run logged after its last state: lines of later steps, and a half-written one."""
     if not path.exists():
         return
     kept = []
@@ -120,7 +123,8 @@ def cut_log(path: Path, step: int) -> None:
 
 @contextlib.contextmanager
 def _unfinished(accelerator: Accelerator, path: Path) -> Iterator[Path]:
-    """An empty folder beside `path`. If any process fails in it, it disappears, and all processes raise."""
+    """An empty folder beside `path`. If any process fails while it writes there, the folder is removed, and all
+    processes raise an error."""
     folder = path.with_name(f"{path.name}.unfinished")
     error: Exception | None = None
     try:
@@ -147,7 +151,7 @@ def _raise_together(accelerator: Accelerator, folder: Path, error: Exception | N
 
 
 def _sync(folder: Path) -> None:
-    """Onto the disk before the name says that it is whole."""
+    """Write a folder's files through to the disk, before its name says that it is complete."""
     for file in folder.iterdir():
         with file.open("rb") as handle:
             os.fsync(handle.fileno())
