@@ -108,6 +108,24 @@ def write_chord(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture
+def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Function that runs `unlossy-train` on what it must refuse, and returns the sentence that it says why with."""
+    from unlossy_training.command_line import main
+
+    def run(*words: object) -> str:
+        try:
+            code: object = main([str(word) for word in words])
+        except SystemExit as ended:  # by the parser
+            code = ended.code
+        assert code == 2
+        sentence = capsys.readouterr().err.splitlines()[-1]
+        assert sentence.startswith(f"unlossy-train {words[0]}: ")
+        return sentence
+
+    return run
+
+
 def find_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

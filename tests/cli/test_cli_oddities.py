@@ -104,7 +104,7 @@ def test_the_track_can_be_chosen(tiny_model: Path, tmp_path: Path, capsys: pytes
     assert capsys.readouterr().err == ""
     with pytest.raises(SystemExit):
         main([*command, "--track", "0"])
-    assert "'0' is not the number of a track" in capsys.readouterr().err
+    assert "'0' is not a whole number from 1 up" in capsys.readouterr().err
 
 
 def give(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
