@@ -118,7 +118,7 @@ def _add_restore(parser: argparse.ArgumentParser) -> None:
         "--strict", action="store_true", help="refuse damaged files; by default a warning names what is silent in them"
     )
     oddities.add_argument(
-        "--partial", action="store_true", help="restore files, too, of whose end more than a tenth is missing"
+        "--partial", action="store_true", help="restore files, too, of which more than a tenth is missing"
     )
 
 

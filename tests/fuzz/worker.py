@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 MEMORY = 3 * 2**30  # [bytes]
+HIGHEST_PEAK = 110.0  # times full scale: what is read has at most 100, and resampling adds a little
 SENTENCE = re.compile(r"unlossy: .+")
 DECODED = re.compile(r"([\d.]+) s of [\d.]+ s can be decoded")
 
@@ -57,7 +58,7 @@ def restore(path: Path, model: str, options: list[str]) -> dict[str, Any]:
         answer["left"] += os.listdir(os.environ["TMPDIR"])
         if output.exists():
             samples, rate = soundfile.read(output, always_2d=True, dtype="float32")
-            answer |= {"finite": bool(abs(samples).max(initial=0) < 1e6), "length": len(samples) / rate}
+            answer |= {"peak": float(abs(samples).max(initial=0)), "length": len(samples) / rate}
     return answer
 
 
@@ -77,8 +78,8 @@ def find_problem(answer: dict[str, Any]) -> str | None:
         return f"left behind: {answer['left']}" if answer["left"] else None
     if answer["left"] != ["out.wav"]:
         return f"wrong files: {answer['left']}"
-    if not answer["finite"]:
-        return "not finite"
+    if not answer["peak"] < HIGHEST_PEAK:  # also if it is not a number
+        return f"not a level: peak {answer['peak']:.3g}"
     if not answer["length"]:
         return "empty output"
     told = DECODED.search(answer["error"])

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+from .gaps_unlossy import LONGEST_GAP, TOLERATED
 from .layout_unlossy import is_sorted
 from .mpeg_unlossy import xing_frames
 
@@ -19,7 +20,6 @@ try:
 except ImportError:
     av = None  # type: ignore[assignment]
 
-TOLERATED = 0.1  # share of the length that may be other than declared
 _LARGEST_OGG_PAGE = 65_307  # [bytes]
 _MOST_CHUNKS = 1000  # before the count of samples
 _OPUS_RATE = 48_000  # [Hz] that delays are counted at
@@ -145,7 +145,8 @@ def seconds_after_picture(container: av.container.InputContainer, stream: av.Aud
     is_video = any(not video.disposition & av.stream.Disposition.attached_pic for video in container.streams.video)
     if not is_video or stream.start_time is None or container.start_time is None or stream.time_base is None:
         return 0.0
-    return max(float(stream.start_time * stream.time_base) - container.start_time / av.time_base, 0.0)
+    later = float(stream.start_time * stream.time_base) - container.start_time / av.time_base
+    return later if 0 < later <= LONGEST_GAP else 0.0
 
 
 def itunes_length(container: av.container.InputContainer, stream: av.AudioStream, rate: int) -> int | None:
