@@ -36,7 +36,7 @@ from .gaps_unlossy import TOLERATED, Gaps, name_places
 from .layout_unlossy import sort_speakers
 from .mpeg_unlossy import format_varies
 from .resampling_unlossy import Conformer, Format
-from .source_unlossy import AudioFile, is_in_memory, is_url, name_source, spool
+from .source_unlossy import AudioFile, is_in_memory, is_pipe, is_url, name_source, spool
 from .tags_reading_unlossy import read_tags
 from .tags_unlossy import Tags
 
@@ -69,8 +69,8 @@ class AudioReader:
 
     Args:
         source (`str`, `os.PathLike`, `bytes` or file object): any file that FFmpeg decodes, by its name, as its bytes
-            or opened for reading in binary mode, for which a temporary file stands in; the picture of a video is
-            ignored.
+            or opened for reading in binary mode, for which, as for a pipe, a temporary file stands in; the picture of a
+            video is ignored.
         track (`int`, *optional*): number of the audio track, from 1. Of several, the default one is read, with a
             warning.
         strict (`bool`, defaults to `False`): whether what would be a warning is an error.
@@ -111,7 +111,8 @@ class AudioReader:
         except TypeError:
             kind = type(source).__name__
             raise AudioError(f"expected a file's name, its bytes, a file object or an array, not {kind}") from None
-        self.path = self._spool(source) if is_in_memory(source) else Path(self.name)
+        is_no_file = is_in_memory(source) or is_pipe(self.name)
+        self.path = self._spool(source) if is_no_file else Path(self.name)
         try:
             self._open()
             self._start(track)
@@ -307,12 +308,10 @@ class AudioReader:
             rest = cut(conform.finish())
             position += rest.shape[1]
             yield rest
-        except av.FFmpegError as error:
+        except av.FFmpegError:
             seconds = position / self.sampling_rate
             sentence = f"{self.name} is truncated or damaged: decoding failed after {seconds:.1f} s"
-            if self.strict or not self.partial:
-                raise TruncatedError(sentence) from error
-            self.warnings.append(sentence)
+            self._report_missing(sentence, severe=True)
         else:
             self._check_complete(position)
         if gaps.lost > TOLERATED * position and not self.partial:
@@ -380,9 +379,9 @@ class AudioReader:
             )
 
     def _report_missing(self, sentence: str, severe: bool) -> None:
-        if self.strict or (severe and not self.partial):
+        if severe and not self.partial and not self.strict:
             raise TruncatedError(sentence)
-        self.warnings.append(sentence)
+        self._warn(sentence)
 
     def close(self) -> None:
         self._closing.close()
@@ -403,7 +402,7 @@ def _check_file(path: Path, name: str) -> None:
     if path.is_dir():
         raise AudioError(f"{name} is a folder, not an audio file")
     if not path.is_file():
-        raise AudioError(f"{name} is a pipe or a device: save its audio in a file first")
+        raise AudioError(f"{name} is a device: save its audio in a file first")
     if path.stat().st_size == 0:
         raise AudioError(f"{name} is empty")
 

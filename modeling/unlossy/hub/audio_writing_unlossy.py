@@ -9,6 +9,8 @@ import contextlib
 import io
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +22,7 @@ import numpy as np
 from .audio_unlossy import AudioError
 from .layout_unlossy import DEFAULT_SPEAKERS, IN_MASKS, Speakers, place_speakers
 from .resampling_unlossy import Resampler
+from .source_unlossy import is_pipe
 from .tags_unlossy import Chapter, Tags
 from .tags_writing_unlossy import fit_tags, flatten, write_tags
 
@@ -368,12 +371,20 @@ def _format_name(path: Path, name: str | None) -> str:
 class TemporaryFile:
     """A path beside `target` that is renamed to it by `keep`, or removed by `discard`.
 
+    Where `target` is a pipe, `keep` writes it all at once, since no header is known before the end.
+
     Raises:
         AudioError: `target` is a folder, or exists without `overwrite`, or its folder is missing or not writable.
     """
 
     def __init__(self, target: Path, overwrite: bool) -> None:
         self.target = target
+        self._is_pipe = is_pipe(target)
+        if self._is_pipe:
+            number, name = tempfile.mkstemp(target.suffix, "unlossy-")
+            os.close(number)
+            self.path = Path(name)
+            return
         if os.path.isdir(target):
             raise AudioError(f"cannot write {target}: it is a folder")
         if os.path.lexists(target) and not overwrite:
@@ -391,7 +402,11 @@ class TemporaryFile:
             raise AudioError(f"cannot write {target}: {error.strerror}") from error
 
     def keep(self) -> None:
-        os.replace(self.path, self.target)
+        if not self._is_pipe:
+            os.replace(self.path, self.target)
+            return
+        with self.path.open("rb") as file, self.target.open("wb") as pipe:
+            shutil.copyfileobj(file, pipe)
 
     def discard(self) -> None:
         self.path.unlink(missing_ok=True)

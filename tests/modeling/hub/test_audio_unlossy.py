@@ -174,7 +174,6 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silent.wav", np.zeros((0, 2)), RATE)
     soundfile.write(tmp_path / "nine.wav", np.zeros((100, 9)), RATE)
     soundfile.write(tmp_path / "slow.wav", np.zeros((100, 1)), 4_000)
-    os.mkfifo(tmp_path / "pipe.wav")
     for name, reason in {
         "nowhere.mp3": "no such file",
         "": "is a folder",
@@ -184,7 +183,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
         "silent.wav": "has no samples",
         "nine.wav": "has 9 channels: at most 8",
         "slow.wav": "4000 Hz",
-        "pipe.wav": "is a pipe or a device",
+        os.devnull: "is a device",
     }.items():
         with pytest.raises(AudioError, match=reason) as caught:
             AudioReader(tmp_path / name)
