@@ -43,12 +43,13 @@ class Job:
 @dataclass(frozen=True)
 class Outcome:
     """How one job ended. `error` is one sentence that names the file, or None; `fatal` if no other file can succeed;
-    `warnings` are sentences on what is odd in a file that was restored."""
+    `warnings` are sentences on what is odd in a file that was restored; `skipped` if its result was there before."""
 
     job: Job
     error: str | None = None
     fatal: bool = False
     warnings: tuple[str, ...] = ()
+    skipped: bool = False
 
 
 class Plan(NamedTuple):

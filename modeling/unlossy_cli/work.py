@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlossy_cli.memory import keep_freed_memory
-from unlossy_cli.planning import STANDARD, Job, Outcome, call, describe, is_taken, offer_partial
+from unlossy_cli.planning import STANDARD, Job, Outcome, call, describe, offer_partial
 from unlossy_cli.quiet import silence_libraries, silence_transformers
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Settings:
     threads: int | None = None  # None: PyTorch's own choice
 
 
-def find_problem(job: Job, overwrite: bool) -> str | None:
+def find_problem(job: Job) -> str | None:
     """Name in one sentence what can be seen without opening the audio, before anything heavy is loaded."""
     if job.input == STANDARD and sys.stdin.isatty():
         return "standard input is a terminal: pipe a file into it, or name one"
@@ -49,8 +49,6 @@ def find_problem(job: Job, overwrite: bool) -> str | None:
         return f"no such file: {job.input}" if ":" not in str(job.input) else None  # a URL, which the reader names
     except OSError as error:
         return describe(error)
-    if job.output != STANDARD and is_taken(job.output, overwrite):
-        return f"{job.output}: exists already; add --overwrite to replace it"
     return None
 
 

@@ -2,6 +2,9 @@
 
 import io
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -307,9 +310,41 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "touch", refuse)  # mode bits don't stop a superuser
+    monkeypatch.setattr(os, "open", refuse)  # mode bits don't stop a superuser
     with pytest.raises(AudioError, match="Permission denied"):
         AudioWriter(tmp_path / "out.wav", RATE, 2)
+
+
+def test_what_a_killed_process_left_is_taken_over(tmp_path: Path) -> None:
+    """The killed process is a real one, which writes the same file."""
+    path, audio = tmp_path / "out.wav", make_music(1000)
+    code = f"""
+import os, signal, sys
+import numpy as np
+from unlossy.hub.audio_writing_unlossy import AudioWriter
+with AudioWriter({str(path)!r}, {RATE}, 2) as writer:
+    writer.write(np.zeros((2, 500_000), np.float32))
+    print("writing", flush=True)
+    if sys.stdin.readline() == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "writing\n"
+        (its_own,) = tmp_path.iterdir()
+        with AudioWriter(path, RATE, 2) as writer:  # both at the same time
+            writer.write(audio)
+        assert set(tmp_path.iterdir()) == {path, its_own}
+        path.unlink()
+        other.communicate("die")
+    assert other.returncode == -signal.SIGKILL
+    assert list(tmp_path.iterdir()) == [its_own]
+    with AudioWriter(path, RATE, 2) as writer:
+        assert list(tmp_path.iterdir()) == [its_own]
+        writer.write(audio)
+    assert list(tmp_path.iterdir()) == [path]
+    assert soundfile.info(path).frames == 1000
 
 
 @pytest.mark.parametrize("channels", [4, 6, 8])
