@@ -36,7 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
     share.meet()
     if share.rank == 0:
         warn(warnings)
+    places = {job: place for place, job in enumerate(jobs)}
     outcomes = share.gather(_restore(share.of(jobs), settings, share))
+    outcomes.sort(key=lambda outcome: places[outcome.job])
     speaks = share.rank == 0 or not share.can_gather  # otherwise the first process speaks for all
     skipped = [outcome.job for outcome in outcomes if outcome.skipped]
     if skipped and asked == 1:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 import shutil
 import sys
 import tempfile
@@ -46,6 +47,8 @@ def find_problem(job: Job) -> str | None:
         if job.input != STANDARD:
             job.input.stat()
     except FileNotFoundError:
+        if job.input.is_symlink():
+            return f"{job.input} is a link to a file that is not there: {os.readlink(job.input)}"
         return f"no such file: {job.input}" if ":" not in str(job.input) else None  # a URL, which the reader names
     except OSError as error:
         return describe(error)

@@ -64,6 +64,23 @@ def test_a_file_without_its_end_is_restored_when_asked(
     assert capsys.readouterr().err == f"unlossy: warning: {sentence}\n"
 
 
+def test_failures_are_listed_in_the_order_of_the_files(
+    damaged: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = damaged.parent
+    damaged.rename(folder / "b.mp3")
+    (folder / "a.mp3").touch()
+    (folder / "c.mp3").symlink_to("nowhere.mp3")
+    (folder / "d.mp3").write_text("<html>404 Not Found</html>\n" * 100)
+    assert main(["restore", str(folder), "-o", str(tmp_path / "out"), "--model", str(tiny_model)]) == 1
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "unlossy: 3 of 4 files failed:",
+        f"  {folder / 'a.mp3'} is empty",
+        f"  {folder / 'c.mp3'} is a link to a file that is not there: nowhere.mp3",
+        f"  {folder / 'd.mp3'} is not an audio file, or is damaged at its beginning",
+    ]
+
+
 def test_one_folder_without_audio_does_not_stop_the_others(
     damaged: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

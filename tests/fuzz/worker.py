@@ -1,6 +1,7 @@
 """A process that restores one file after the other, as `unlossy restore` does, and says what became of each.
 
-It is told a line a file, `{"path": …, "options": […]}`, and answers a line, see [`fuzz.run.Answer`].
+It is given a small model and a whole file, and says when it is ready. Then it is told a line a file, `{"path": …,
+"options": […]}`, and answers a line; `find_problem` has what is in it.
 """
 
 import faulthandler
@@ -29,6 +30,9 @@ def main() -> None:
         os.dup2(log.fileno(), number)
     faulthandler.enable(open(Path(os.environ["FUZZ_LOGS"]) / "crash.txt", "w"))  # noqa: SIM115
     model = sys.argv[1]
+    restored = restore(Path(sys.argv[2]), model, [])  # all that is imported by then does not count for the first file
+    answers.write(json.dumps({"problem": None if restored["code"] == 0 else restored}) + "\n")
+    answers.flush()
     for line in sys.stdin:
         task = json.loads(line)
         started = time.monotonic()
