@@ -73,23 +73,25 @@ def encode(
     model: UnlossyAutoencoder | str | os.PathLike[str] | None = None,
     *,
     sampling_rate: float | None = None,
+    strict: bool = False,
+    partial: bool = False,
     block_seconds: float = 10.0,
     progress: Callable[[float], None] | None = None,
 ) -> Embedding:
     """The embedding of a file or an array.
 
     Args:
-        audio, sampling_rate, block_seconds, progress: see [`unlossy.restore`].
+        audio, sampling_rate, strict, partial, block_seconds, progress: see [`unlossy.restore`].
         model (`UnlossyAutoencoder`, Hub id or folder, *optional*): the autoencoder in the package by default.
 
     Raises:
         ValueError: no autoencoder, or an array that can't be used.
-        AudioError: the file can't be read.
+        AudioError: the file can't be read; `TruncatedError` if `partial` takes what is there.
     """
     model = ready_autoencoder(model)
     config = model.config
     with ExitStack() as stack:
-        source = stack.enter_context(open_source(audio, sampling_rate))
+        source = stack.enter_context(open_source(audio, sampling_rate, strict=strict, partial=partial))
         rate, channels, total = source.sampling_rate, source.channels, source.num_frames
         groups = channel_groups(source.speakers)
 

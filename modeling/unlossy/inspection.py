@@ -72,7 +72,7 @@ def inspect_file(path: str | os.PathLike[str], *, track: int | None = None) -> F
         power /= frames * reader.channels
         cutoff_hz = find_cutoff(power, reader.sampling_rate)
         return FileInformation(
-            path=reader.path,
+            path=Path(reader.name),
             codec=reader.codec,
             bit_rate=reader.bit_rate,
             sampling_rate=reader.sampling_rate,

@@ -74,12 +74,16 @@ def similar(
     query: str | os.PathLike[str],
     others: Iterable[str | os.PathLike[str]],
     model: UnlossyAutoencoder | str | os.PathLike[str] | None = None,
+    *,
+    strict: bool = False,
+    partial: bool = False,
 ) -> list[Neighbour]:
     """Rank files by how much they sound like one, whatever codecs they went through.
 
     Args:
         query, others: audio files, or embeddings written by [`unlossy.save_embedding`].
         model (`UnlossyAutoencoder`, Hub id or folder, *optional*): the autoencoder in the package by default.
+        strict, partial (`bool`, default to `False`): see [`unlossy.restore`].
 
     Returns:
         all others, the most similar first.
@@ -89,19 +93,21 @@ def similar(
         ValueError: a file that can't be read.
     """
     model = ready_autoencoder(model)
-    found = [(Path(path), embedding_of(path, model)) for path in others]
-    return rank(embedding_of(query, model), found, model.config)
+    found = [(Path(path), embedding_of(path, model, strict=strict, partial=partial)) for path in others]
+    return rank(embedding_of(query, model, strict=strict, partial=partial), found, model.config)
 
 
-def embedding_of(path: str | os.PathLike[str], model: UnlossyAutoencoder) -> Embedding:
-    """The embedding of an audio file, or what an embedding's file holds.
+def embedding_of(
+    path: str | os.PathLike[str], model: UnlossyAutoencoder, *, strict: bool = False, partial: bool = False
+) -> Embedding:
+    """The embedding of an audio file, read as [`unlossy.restore`] reads it, or what an embedding's file holds.
 
     Raises:
         EmbeddingError: made by another model.
         ValueError: neither can be read.
     """
     if not os.fspath(path).endswith(SUFFIX):
-        return encode(path, model)
+        return encode(path, model, strict=strict, partial=partial)
     embedding = load_embedding(path)
     if embedding.fingerprint != fingerprint_of(model):
         raise EmbeddingError(f"{path} was made by another model ({embedding.model}): encode the audio again")

@@ -82,12 +82,16 @@ def _add_restore(parser: argparse.ArgumentParser) -> None:
     )
     _add_track(parser)
     _add_overwrite(parser)
+    _add_oddities(parser)
+
+
+def _add_oddities(parser: argparse.ArgumentParser) -> None:
     oddities = parser.add_mutually_exclusive_group()
     oddities.add_argument(
         "--strict", action="store_true", help="refuse damaged files; by default a warning names what is silent in them"
     )
     oddities.add_argument(
-        "--partial", action="store_true", help="restore files, too, of whose end more than a tenth is missing"
+        "--partial", action="store_true", help="take files, too, of which more than a tenth is missing"
     )
 
 
@@ -120,6 +124,7 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     _add_device(parser)
     _add_overwrite(parser)
+    _add_oddities(parser)
 
 
 def _add_decode(parser: argparse.ArgumentParser) -> None:
@@ -146,6 +151,7 @@ def _add_similar(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top", type=entry.whole(), default=10, metavar="N", help="how many are listed (default: 10)")
     _add_model(parser)
     _add_device(parser)
+    _add_oddities(parser)
 
 
 def build_parser() -> argparse.ArgumentParser:

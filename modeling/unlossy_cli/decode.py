@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from unlossy_cli.entry import warn
+from unlossy_cli.planning import is_taken
 from unlossy_cli.progress import progress_bar
 from unlossy_cli.quiet import silence_libraries
 
@@ -17,7 +18,7 @@ def run(arguments: argparse.Namespace) -> int:
     source: Path = arguments.input
     stem = source.name.removesuffix(SUFFIX).removesuffix(".safetensors")
     output: Path = arguments.output or source.with_name(f"{stem}.decoded.flac")
-    if output.exists() and not arguments.overwrite:
+    if is_taken(output, arguments.overwrite):
         raise ValueError(f"{output}: exists already; add --overwrite to replace it")
     embedding = load_embedding(source)  # a file that can't be used is reported before the model is loaded
     model = load_autoencoder(arguments.model, arguments.device)

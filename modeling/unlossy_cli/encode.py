@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from unlossy_cli.entry import warn
+from unlossy_cli.planning import is_taken, offer_partial
 from unlossy_cli.progress import progress_bar
 from unlossy_cli.quiet import silence_libraries
 
@@ -19,13 +20,13 @@ def run(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output or source.with_name(source.stem + SUFFIX)
     if not output.name.endswith(".safetensors"):
         raise ValueError(f"{output}: an embedding's file ends in .safetensors, such as {source.stem}{SUFFIX}")
-    if output.exists() and not arguments.overwrite:
+    if is_taken(output, arguments.overwrite):
         raise ValueError(f"{output}: exists already; add --overwrite to replace it")
-    with AudioReader(source):
-        pass  # a file that can't be opened is reported before the model is loaded
-    model = load_autoencoder(arguments.model, arguments.device)
-    with progress_bar(source.name) as report:
-        embedding = encode(source, model, progress=report)
+    # A file that can't be opened is reported before the model is loaded.
+    with offer_partial(), AudioReader(source, strict=arguments.strict, partial=arguments.partial) as reader:
+        model = load_autoencoder(arguments.model, arguments.device)
+        with progress_bar(source.name) as report:
+            embedding = encode(reader, model, progress=report)
     warn(embedding.warnings)
     size = save_embedding(embedding, output, bits=arguments.bits, overwrite=arguments.overwrite)
     plain = embedding.values.size * arguments.bits

@@ -1,7 +1,9 @@
 """Which files are restored, and where each result goes. Only names are looked at here, no audio is opened."""
 
+import contextlib
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -40,12 +42,13 @@ class Job:
 @dataclass(frozen=True)
 class Outcome:
     """How one job ended. `error` is one sentence that names the file, or None; `fatal` if no other file can succeed;
-    `warnings` are sentences on what is odd in a file that was restored."""
+    `warnings` are sentences on what is odd in a file that was restored; `skipped` if its result was there before."""
 
     job: Job
     error: str | None = None
     fatal: bool = False
     warnings: tuple[str, ...] = ()
+    skipped: bool = False
 
 
 class Plan(NamedTuple):
@@ -65,15 +68,39 @@ def call(path: Path) -> str:
     return "standard input" if path == STANDARD else re.sub("^([a-z]{2,}):/", r"\1://", str(path))
 
 
+def is_pipe(path: str | os.PathLike[str]) -> bool:
+    """Whether this is a named pipe, or what a shell has for `>(…)`."""
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def is_taken(output: Path, overwrite: bool) -> bool:
+    """Whether a file is in the way of an output."""
+    return os.path.lexists(output) and not overwrite and not is_pipe(output)
+
+
+@contextlib.contextmanager
+def offer_partial() -> Iterator[None]:
+    """Add the way out to the sentence on a file of which much is missing, for commands with that option."""
+    from unlossy.hub.audio_unlossy import TruncatedError
+
+    try:
+        yield
+    except TruncatedError as error:
+        raise ValueError(f"{error}; add --partial to take what is there") from error
+
+
 def choose_format(inputs: Sequence[Path], output: str | None, wanted: str | None, bit_depth: str | None) -> str:
-    """Choose the output format: the wanted one, that of an output file's suffix, or FLAC; WAV for standard output.
+    """Choose the output format: the wanted one, that of an output file's suffix, or FLAC; WAV for a pipe.
 
     Raises:
         UsageError: if format, suffix and bit depth contradict each other.
     """
-    to_standard = output == str(STANDARD)
-    chosen = wanted or ("wav" if to_standard else DEFAULT_FORMAT)
-    if output is not None and not to_standard and not _is_folder_name(inputs, output):
+    to_pipe = output is not None and (output == str(STANDARD) or (is_pipe(output) and not _suffix(output)))
+    chosen = wanted or ("wav" if to_pipe else DEFAULT_FORMAT)
+    if output is not None and not to_pipe and not _is_folder_name(inputs, output):
         suffix = _suffix(output)
         if suffix not in OUTPUT_FORMATS:
             raise UsageError(
@@ -120,6 +147,8 @@ def _is_folder_name(inputs: Sequence[Path], output: str) -> bool:
     """Tell whether -o names a folder: always for many results, and for one if it looks like a folder."""
     if len(inputs) > 1 or (inputs[0] != STANDARD and os.path.isdir(inputs[0])):
         return True
+    if is_pipe(output):
+        return False
     return _ends_in_slash(output) or Path(output).is_dir() or not _suffix(output)
 
 
@@ -197,7 +226,10 @@ def search(root: Path, output_folder: Path | None, unreadable: list[str]) -> Ite
             path = parent / file
             is_result = path.stem.endswith(RESTORED_MARK)
             if path.suffix.lower() in AUDIO_SUFFIXES and not file.startswith(".") and not is_result:
-                yield path
+                if is_pipe(path):  # nobody may ever write into it
+                    unreadable.append(f"{path}: is a pipe, which is read only if you name it")
+                else:
+                    yield path
 
 
 def _check_outputs(plan: Plan) -> None:

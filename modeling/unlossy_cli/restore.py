@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from unlossy_cli.entry import warn
-from unlossy_cli.planning import STANDARD, Job, Outcome, call, choose_format, plan_jobs
+from unlossy_cli.planning import STANDARD, Job, Outcome, call, choose_format, is_taken, plan_jobs
 from unlossy_cli.quiet import silence_libraries
 from unlossy_cli.sharing import Share
 from unlossy_cli.work import Settings, find_problem
@@ -38,13 +38,21 @@ def run(arguments: argparse.Namespace) -> int:
     share.meet()
     if share.rank == 0:
         warn(warnings)
+    places = {job: place for place, job in enumerate(jobs)}
     outcomes = share.gather(_restore(share.of(jobs), settings, share))
+    outcomes.sort(key=lambda outcome: places[outcome.job])
+    speaks = share.rank == 0 or not share.can_gather  # otherwise the first process speaks for all
+    skipped = [outcome.job for outcome in outcomes if outcome.skipped]
+    if skipped and asked == 1:
+        errors.append(f"{skipped[0].output}: exists already; add --overwrite to replace it")
+    elif skipped and speaks:
+        warn([f"{len(skipped)} of {asked} results exist already and stay as they are; add --overwrite to replace them"])
     errors += [outcome.error for outcome in outcomes if outcome.error is not None]
     if not errors:
         return 0
     fatal = next((outcome.error for outcome in outcomes if outcome.fatal), None)
     is_single = fatal is not None or asked == 1
-    if share.rank == 0 or not share.can_gather:  # otherwise the first process speaks for all
+    if speaks:
         if is_single:
             print(f"unlossy: {fatal or errors[0]}", file=sys.stderr)
         else:
@@ -56,9 +64,13 @@ def _restore(jobs: Sequence[Job], settings: Settings, share: Share) -> list[Outc
     """Restore this process's share of the files, with a progress bar."""
     from tqdm import tqdm
 
-    problems = {job: find_problem(job, settings.overwrite) for job in jobs}
+    problems = {job: find_problem(job) for job in jobs}
     outcomes = [Outcome(job, problem) for job, problem in problems.items() if problem is not None]
     jobs = [job for job, problem in problems.items() if problem is None]
+    # A run that was ended goes on where it was; no file that is there is half-written.
+    taken = {job for job in jobs if job.output != STANDARD and is_taken(job.output, settings.overwrite)}
+    outcomes += [Outcome(job, skipped=True) for job in taken]
+    jobs = [job for job in jobs if job not in taken]
     workers = 1
     if (len(jobs) > 1 or share.world_size > 1) and _runs_on_cpu(settings):
         workers, threads = count_workers(len(jobs), share.local_world_size)

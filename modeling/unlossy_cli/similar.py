@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from unlossy_cli.entry import describe, warn
-from unlossy_cli.planning import search
+from unlossy_cli.planning import offer_partial, search
 from unlossy_cli.progress import progress_bar
 from unlossy_cli.quiet import silence_libraries
 
@@ -27,13 +27,16 @@ def run(arguments: argparse.Namespace) -> int:
     if not files:
         raise ValueError(f"{folder}: no audio files or embeddings in this folder to compare with")
     model = load_autoencoder(arguments.model, arguments.device)
-    wanted = embedding_of(query, model)
+    options = {"strict": arguments.strict, "partial": arguments.partial}
+    with offer_partial():
+        wanted = embedding_of(query, model, **options)
     odd = list(wanted.warnings)
     found: list[tuple[Path, Embedding]] = []
     with progress_bar(folder.name) as report:
         for number, path in enumerate(files, start=1):
             try:
-                embedding = embedding_of(path, model)
+                with offer_partial():
+                    embedding = embedding_of(path, model, **options)
                 found.append((path, embedding))
                 odd.extend(embedding.warnings)
             except (ValueError, OSError) as error:  # one bad file doesn't stop the rest

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from unlossy_cli.entry import describe
 from unlossy_cli.memory import keep_freed_memory
-from unlossy_cli.planning import STANDARD, Job, Outcome, call
+from unlossy_cli.planning import STANDARD, Job, Outcome, call, offer_partial
 from unlossy_cli.quiet import silence_libraries
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Settings:
     threads: int | None = None  # None: as many as there are cores
 
 
-def find_problem(job: Job, overwrite: bool) -> str | None:
+def find_problem(job: Job) -> str | None:
     """Name in one sentence what can be seen without opening the audio, before anything heavy is loaded."""
     if job.input == STANDARD and sys.stdin.isatty():
         return "standard input is a terminal: pipe a file into it, or name one"
@@ -49,11 +49,11 @@ def find_problem(job: Job, overwrite: bool) -> str | None:
         if job.input != STANDARD:
             job.input.stat()
     except FileNotFoundError:
+        if job.input.is_symlink():
+            return f"{job.input} is a link to a file that is not there: {os.readlink(job.input)}"
         return f"no such file: {job.input}" if ":" not in str(job.input) else None  # a URL, which the reader names
     except OSError as error:
         return describe(error)
-    if job.output != STANDARD and not overwrite and os.path.lexists(job.output):
-        return f"{job.output}: exists already; add --overwrite to replace it"
     return None
 
 
@@ -71,40 +71,33 @@ def restore_file(job: Job, settings: Settings, progress: Callable[[float], None]
 
 
 def _restore(job: Job, settings: Settings, progress: Callable[[float], None]) -> Outcome:
-    from unlossy.hub.audio_unlossy import AudioReader, TruncatedError
+    from unlossy.hub.audio_unlossy import AudioReader
     from unlossy.hub.restoration_unlossy import restore
 
-    try:
-        # A file that can't be opened is reported before the model is loaded and a folder made.
-        with AudioReader(
-            sys.stdin.buffer if job.input == STANDARD else job.input,
-            track=settings.track,
-            strict=settings.strict,
-            partial=settings.partial,
-        ) as reader:
-            try:
-                model = _load_model(settings)
-            except (ValueError, OSError, ImportError) as error:
-                return Outcome(job, describe(error), fatal=True)
-            except Exception as error:  # what safetensors and PyTorch raise for weights that don't fit
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                return Outcome(job, f"{settings.model or 'the shipped model'} cannot be loaded: {reason}", fatal=True)
-            with contextlib.suppress(FileExistsError, NotADirectoryError):  # a file is in the way: the writer says so
-                job.output.parent.mkdir(parents=True, exist_ok=True)
-            with _file_for(job.output) as output:
-                restored = restore(
-                    reader,
-                    model,
-                    detail=settings.detail,
-                    output=output,
-                    format=settings.format,
-                    bit_depth=settings.bit_depth,
-                    overwrite=settings.overwrite,
-                    progress=progress,
-                )
-    except TruncatedError as error:
-        way_out = "" if settings.strict else "; add --partial to restore what is there"
-        return Outcome(job, f"{error}{way_out}")
+    # A file that can't be opened is reported before the model is loaded and a folder made.
+    source = sys.stdin.buffer if job.input == STANDARD else job.input
+    strict, partial = settings.strict, settings.partial
+    with offer_partial(), AudioReader(source, track=settings.track, strict=strict, partial=partial) as reader:
+        try:
+            model = _load_model(settings)
+        except (ValueError, OSError, ImportError) as error:
+            return Outcome(job, describe(error), fatal=True)
+        except Exception as error:  # what safetensors and PyTorch raise for weights that don't fit
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            return Outcome(job, f"{settings.model or 'the shipped model'} cannot be loaded: {reason}", fatal=True)
+        with contextlib.suppress(FileExistsError, NotADirectoryError):  # a file is in the way: the writer says so
+            job.output.parent.mkdir(parents=True, exist_ok=True)
+        with _file_for(job.output) as output:
+            restored = restore(
+                reader,
+                model,
+                detail=settings.detail,
+                output=output,
+                format=settings.format,
+                bit_depth=settings.bit_depth,
+                overwrite=settings.overwrite,
+                progress=progress,
+            )
     warnings = (sentence.replace(str(output), "standard output") for sentence in restored.warnings)
     return Outcome(job, warnings=restored.warnings if job.output != STANDARD else tuple(warnings))
 

@@ -113,8 +113,15 @@ def _work(connection: Connection, settings: Settings) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches every process: the parent decides
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # and so does the end of a terminal
-    signal.signal(signal.SIGTERM, _exit)
+
+    is_ending = False
     last_report = 0.0
+
+    def exit_once(signum: int, frame: FrameType | None) -> None:
+        # It may also come while the process ends by itself. To have it ignored by then would be too late for one that
+        # is on its way: Python names that in a traceback.
+        if not is_ending:
+            raise SystemExit(128 + signum)  # on its way out, the writer removes its temporary file
 
     def progress(fraction: float) -> None:
         nonlocal last_report
@@ -122,14 +129,11 @@ def _work(connection: Connection, settings: Settings) -> None:
             last_report = time.monotonic()
             connection.send(float(fraction))
 
+    signal.signal(signal.SIGTERM, exit_once)
     try:
         while True:
             connection.send(restore_file(connection.recv(), settings, progress))
     except (EOFError, BrokenPipeError):
         pass  # the parent is done, or gone
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it comes while the process ends by itself
-
-
-def _exit(signum: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + signum)  # on its way out, the writer removes its temporary file
+        is_ending = True

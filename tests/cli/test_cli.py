@@ -173,8 +173,9 @@ def test_existing_output_is_kept_unless_asked(
     assert output.read_text() == "precious"
 
     other = write_chord("other.wav")
-    assert main(["restore", str(song), str(other), *options]) == 1
-    assert f"{output}: exists already" in capsys.readouterr().err
+    assert main(["restore", str(song), str(other), *options]) == 0
+    sentence = "1 of 2 results exist already and stay as they are; add --overwrite to replace them"
+    assert capsys.readouterr().err == f"unlossy: warning: {sentence}\n"
     assert output.read_text() == "precious"
     assert (tmp_path / "other.restored.flac").exists()
 

@@ -94,6 +94,31 @@ def test_mistakes_are_named_in_one_sentence(
     assert set(tmp_path.iterdir()) == before
 
 
+def test_odd_files_are_read_as_by_restore(
+    write_chord: WriteChord, autoencoder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "songs"
+    folder.mkdir()
+    song, cut = write_chord(), folder / "cut.flac"
+    cut.write_bytes(write_chord("whole.flac").read_bytes()[:12_000])
+    command = ["encode", str(cut), "-o", str(tmp_path / "cut.safetensors"), "--model", autoencoder]
+    assert main(command) == 2
+    sentence = re.escape(f"{cut} is truncated or damaged: ") + r"0\.\d s of 0\.5 s can be decoded"
+    assert re.fullmatch(f"unlossy: {sentence}; add --partial to take what is there\n", error_of(capsys))
+    assert main([*command, "--strict"]) == 2
+    assert re.fullmatch(f"unlossy: {sentence}\n", error_of(capsys))
+    assert main([*command, "--partial"]) == 0
+    assert re.fullmatch(f"unlossy: warning: {sentence}\n", error_of(capsys))
+    assert load_embedding(tmp_path / "cut.safetensors").num_frames < 20_000
+    command = ["similar", str(song), str(folder), "--model", autoencoder]
+    assert main(command) == 1
+    assert "add --partial to take what is there" in capsys.readouterr().err
+    assert main([*command, "--partial"]) == 0
+    output = capsys.readouterr()
+    assert str(cut) in output.out
+    assert re.fullmatch(f"unlossy: warning: {sentence}\n", output.err)
+
+
 def test_another_models_embedding_is_refused(
     write_chord: WriteChord, autoencoder: str, make_autoencoder: Callable[..., UnlossyAutoencoder], tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,26 @@ def test_a_file_without_its_end_is_restored_when_asked(
     options = ["-o", str(tmp_path / "out"), "--model", str(tiny_model)]
     assert main(["restore", str(damaged), *options]) == 2
     sentence = f"{damaged} is truncated or damaged: 0.9 s of 2.0 s can be decoded"
-    assert capsys.readouterr().err == f"unlossy: {sentence}; add --partial to restore what is there\n"
+    assert capsys.readouterr().err == f"unlossy: {sentence}; add --partial to take what is there\n"
     assert main(["restore", str(damaged), "--partial", *options]) == 0
     assert capsys.readouterr().err == f"unlossy: warning: {sentence}\n"
+
+
+def test_failures_are_listed_in_the_order_of_the_files(
+    damaged: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = damaged.parent
+    damaged.rename(folder / "b.mp3")
+    (folder / "a.mp3").touch()
+    (folder / "c.mp3").symlink_to("nowhere.mp3")
+    (folder / "d.mp3").write_text("<html>404 Not Found</html>\n" * 100)
+    assert main(["restore", str(folder), "-o", str(tmp_path / "out"), "--model", str(tiny_model)]) == 1
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "unlossy: 3 of 4 files failed:",
+        f"  {folder / 'a.mp3'} is empty",
+        f"  {folder / 'c.mp3'} is a link to a file that is not there: nowhere.mp3",
+        f"  {folder / 'd.mp3'} is not an audio file, or is damaged at its beginning",
+    ]
 
 
 def test_one_folder_without_audio_does_not_stop_the_others(
@@ -105,6 +123,24 @@ def test_the_track_can_be_chosen(tiny_model: Path, tmp_path: Path, capsys: pytes
     with pytest.raises(SystemExit):
         main([*command, "--track", "0"])
     assert "'0' is not a whole number from 1 up" in capsys.readouterr().err
+
+
+def test_pipes_by_name(damaged: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a shell has them for `<(…)` and `>(…)`, whose names have no suffix."""
+    pipes = [tmp_path / "from", tmp_path / "to"]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(pipes[0].write_bytes, damaged.read_bytes())
+        written = pool.submit(pipes[1].read_bytes)
+        assert main(["restore", *map(str, pipes[:1]), "-o", str(pipes[1]), "--model", str(tiny_model)]) == 0
+    assert soundfile.info(io.BytesIO(written.result())).frames == 2 * RATE
+    output = capsys.readouterr()
+    assert output.err == f"unlossy: warning: {pipes[0]} has no audio at 1.25 s: 0.03 s are filled with silence\n"
+    assert output.out == f"{pipes[0]} -> {pipes[1]}\n"
+    os.mkfifo(damaged.with_name("never.mp3"))
+    assert main(["restore", str(damaged.parent), "-o", str(tmp_path / "out"), "--model", str(tiny_model)]) == 1
+    assert "never.mp3: is a pipe, which is read only if you name it" in capsys.readouterr().err
 
 
 def give(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

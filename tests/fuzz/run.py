@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from fuzz.seeds import damage, make_seeds
 
 TIME_LIMIT = 60.0  # [s] a file
+START_LIMIT = 600.0  # [s] of a worker, which imports PyTorch, perhaps on a machine that others keep busy
 
 
 @dataclass
@@ -50,21 +51,27 @@ class Report:
 class Worker:
     """The parent's side of a [`fuzz.worker`]."""
 
-    def __init__(self, model: Path, folder: Path) -> None:
+    def __init__(self, model: Path, whole: Path, folder: Path) -> None:
         self.logs = folder
         (folder / "temporary").mkdir(exist_ok=True)
         environment = os.environ | {"FUZZ_LOGS": str(folder), "TMPDIR": str(folder / "temporary")}
         environment["OMP_NUM_THREADS"] = "1"
-        command = [sys.executable, str(Path(__file__).with_name("worker.py")), str(model)]
+        command = [sys.executable, str(Path(__file__).with_name("worker.py")), str(model), str(whole)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        started = self._answer(START_LIMIT)
+        if started != {"problem": None}:
+            raise RuntimeError(f"the worker does not start: {started}")
 
     def restore(self, path: Path, options: list[str]) -> dict[str, Any]:
         """The worker's answer, or what became of the worker."""
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
         self.process.stdin.write(json.dumps({"path": str(path), "options": options}).encode() + b"\n")
         self.process.stdin.flush()
-        ready, _, _ = select.select([self.process.stdout], [], [], TIME_LIMIT)
+        return self._answer(TIME_LIMIT)
+
+    def _answer(self, limit: float) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        ready, _, _ = select.select([self.process.stdout], [], [], limit)
         if not ready:
             return {"problem": "hang"}
         line = self.process.stdout.readline()
@@ -92,7 +99,9 @@ def fuzz(files: int, seed: int, model: Path, keep: Path | None = None, first: in
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
         folder = Path(name)
-        worker = Worker(model, folder)
+        whole = folder / "whole.flac"
+        whole.write_bytes(seeds["flac.flac"])
+        worker = Worker(model, whole, folder)
         try:
             for number in range(first, first + files):
                 path, options = _make(seeds, seed, number, folder)
@@ -101,7 +110,10 @@ def fuzz(files: int, seed: int, model: Path, keep: Path | None = None, first: in
                 path.unlink()
                 if "code" not in answer:
                     worker.stop()
-                    worker = Worker(model, folder)
+                    worker = Worker(model, whole, folder)
+                if report.files % 1000 == 0:
+                    seconds = time.monotonic() - started
+                    print(f"{report.files} files, {seconds:.0f} s, {len(report.findings)} wrong", file=sys.stderr)
         finally:
             worker.stop()
     report.seconds = time.monotonic() - started

@@ -69,24 +69,24 @@ _WRITTEN = {
 }
 
 
-def make_seeds() -> dict[str, bytes]:
-    """Each file by a name whose suffix fits it."""
+def make_seeds(seconds: float = SECONDS) -> dict[str, bytes]:
+    """Each file, of so many seconds, by a name whose suffix fits it."""
     seeds = {}
     for name, (container, codec, kind, rate, channels, options) in _ENCODED.items():
-        seeds[name] = encode(make_music(SECONDS, rate, channels), container, codec, rate, kind, None, None, **options)
+        seeds[name] = encode(make_music(seconds, rate, channels), container, codec, rate, kind, None, None, **options)
     for name, (container, subtype, rate, channels) in _WRITTEN.items():
         buffer = io.BytesIO()
-        soundfile.write(buffer, make_music(SECONDS, rate, channels).T, rate, subtype, format=container)
+        soundfile.write(buffer, make_music(seconds, rate, channels).T, rate, subtype, format=container)
         seeds[name] = buffer.getvalue()
-    surround = (make_music(SECONDS, channels=6).T * 2**15).astype("<i2")
+    surround = (make_music(seconds, channels=6).T * 2**15).astype("<i2")
     seeds["surround.wav"] = wav_bytes(surround, RATE, 0x60F)
     seeds["surround.caf"] = caf_bytes(surround, RATE, 123)  # in an order of its own
-    seeds["integers.wav"] = wav_bytes((make_music(SECONDS, channels=1).T * 2.0**63).astype("<i8"), RATE)
-    mono = encode(make_music(SECONDS, channels=1), "mp3", "libmp3lame")
+    seeds["integers.wav"] = wav_bytes((make_music(seconds, channels=1).T * 2.0**63).astype("<i8"), RATE)
+    mono = encode(make_music(seconds, channels=1), "mp3", "libmp3lame")
     seeds["joined.mp3"] = seeds["lame.mp3"] + id3_tag(500) + mono
     seeds["chained.ogg"] = seeds["vorbis.ogg"] + seeds["opus.opus"] + seeds["vorbis.ogg"]
     with tempfile.TemporaryDirectory() as folder:
-        seeds["tracks.mkv"] = two_tracks(Path(folder), SECONDS).read_bytes()
+        seeds["tracks.mkv"] = two_tracks(Path(folder), seconds).read_bytes()
     return seeds
 
 

@@ -1,6 +1,7 @@
 """A process that restores one file after the other, as `unlossy restore` does, and says what became of each.
 
-It is told a line a file, `{"path": …, "options": […]}`, and answers a line, see [`fuzz.run.Answer`].
+It is given a small model and a whole file, and says when it is ready. Then it is told a line a file, `{"path": …,
+"options": […]}`, and answers a line; `find_problem` has what is in it.
 """
 
 import faulthandler
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 MEMORY = 3 * 2**30  # [bytes]
+HIGHEST_PEAK = 110.0  # times full scale: what is read has at most 100, and resampling adds a little
 SENTENCE = re.compile(r"unlossy: .+")
 DECODED = re.compile(r"([\d.]+) s of [\d.]+ s can be decoded")
 
@@ -28,6 +30,9 @@ def main() -> None:
         os.dup2(log.fileno(), number)
     faulthandler.enable(open(Path(os.environ["FUZZ_LOGS"]) / "crash.txt", "w"))  # noqa: SIM115
     model = sys.argv[1]
+    restored = restore(Path(sys.argv[2]), model, [])  # all that is imported by then does not count for the first file
+    answers.write(json.dumps({"problem": None if restored["code"] == 0 else restored}) + "\n")
+    answers.flush()
     for line in sys.stdin:
         task = json.loads(line)
         started = time.monotonic()
@@ -57,7 +62,7 @@ def restore(path: Path, model: str, options: list[str]) -> dict[str, Any]:
         answer["left"] += os.listdir(os.environ["TMPDIR"])
         if output.exists():
             samples, rate = soundfile.read(output, always_2d=True, dtype="float32")
-            answer |= {"finite": bool(abs(samples).max(initial=0) < 1e6), "length": len(samples) / rate}
+            answer |= {"peak": float(abs(samples).max(initial=0)), "length": len(samples) / rate}
     return answer
 
 
@@ -77,8 +82,8 @@ def find_problem(answer: dict[str, Any]) -> str | None:
         return f"left behind: {answer['left']}" if answer["left"] else None
     if answer["left"] != ["out.wav"]:
         return f"wrong files: {answer['left']}"
-    if not answer["finite"]:
-        return "not finite"
+    if not answer["peak"] < HIGHEST_PEAK:  # also if it is not a number
+        return f"not a level: peak {answer['peak']:.3g}"
     if not answer["length"]:
         return "empty output"
     told = DECODED.search(answer["error"])

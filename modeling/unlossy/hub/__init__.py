@@ -29,6 +29,7 @@ From file to file:
 * `source_unlossy`: bytes and file objects as input.
 * `audio_unlossy`: reading audio files block by block.
 * `decoding_unlossy`: decoding in time; silence for what is missing.
+* `gaps_unlossy`: where audio is missing, and how much of that is too much.
 * `container_unlossy`: how long a file says it is, and whether all of it is there.
 * `mpeg_unlossy`: frames of MP3 and FLAC that FFmpeg's parsers lose.
 * `resampling_unlossy`: one rate and set of speakers brought to another.

@@ -17,7 +17,6 @@ from typing import Self
 import numpy as np
 
 from .container_unlossy import (
-    TOLERATED,
     codec_tag,
     counted_samples,
     declared_frames,
@@ -32,11 +31,12 @@ from .container_unlossy import (
     take_unsorted_speakers,
     undelivered,
 )
-from .decoding_unlossy import Piece, decode_stream, keep_time
+from .decoding_unlossy import LOUDEST, Piece, decode_stream, keep_time
+from .gaps_unlossy import TOLERATED, Gaps, name_places
 from .layout_unlossy import sort_speakers
 from .mpeg_unlossy import format_varies
 from .resampling_unlossy import Conformer, Format
-from .source_unlossy import AudioFile, is_in_memory, is_url, name_source, spool
+from .source_unlossy import AudioFile, is_in_memory, is_pipe, is_url, name_source, spool
 from .tags_reading_unlossy import read_tags
 from .tags_unlossy import Tags
 
@@ -48,7 +48,6 @@ except ImportError:
 MAX_CHANNELS = 8
 SAMPLING_RATES = (8_000, 192_000)  # [Hz] lowest and highest that is read
 
-_NAMED_PLACES = 3  # how many damaged places a warning names
 _SHORTEST_PART = 1.0  # [s] of what counts as a format of its own
 _ONE_CHANGE = 0.1  # [s] within which a decoder may change in several steps
 
@@ -58,7 +57,7 @@ class AudioError(ValueError):
 
 
 class TruncatedError(AudioError):
-    """More than a tenth of a file is missing at its end; `partial` takes what is there."""
+    """More than a tenth of a file is missing, or its times can't be right; `partial` takes what is there."""
 
 
 class AudioReader:
@@ -70,12 +69,12 @@ class AudioReader:
 
     Args:
         source (`str`, `os.PathLike`, `bytes` or file object): any file that FFmpeg decodes, by its name, as its bytes
-            or opened for reading in binary mode, for which a temporary file stands in; the picture of a video is
-            ignored.
+            or opened for reading in binary mode, for which, as for a pipe, a temporary file stands in; the picture of a
+            video is ignored.
         track (`int`, *optional*): number of the audio track, from 1. Of several, the default one is read, with a
             warning.
         strict (`bool`, defaults to `False`): whether what would be a warning is an error.
-        partial (`bool`, defaults to `False`): whether a file that ends early by more than a tenth is read with a
+        partial (`bool`, defaults to `False`): whether a file of which more than a tenth is missing is read with a
             warning, too.
 
     Attributes:
@@ -112,7 +111,8 @@ class AudioReader:
         except TypeError:
             kind = type(source).__name__
             raise AudioError(f"expected a file's name, its bytes, a file object or an array, not {kind}") from None
-        self.path = self._spool(source) if is_in_memory(source) else Path(self.name)
+        is_no_file = is_in_memory(source) or is_pipe(self.name)
+        self.path = self._spool(source) if is_no_file else Path(self.name)
         try:
             self._open()
             self._start(track)
@@ -258,7 +258,7 @@ class AudioReader:
             `np.ndarray` of shape `(channels, samples)`: float32, full scale ±1 (lossy formats may exceed it).
 
         Raises:
-            AudioError: truncated or damaged data, or samples that are not finite.
+            AudioError: truncated or damaged data, or samples that are not finite or reach 100 times full scale.
         """
         if frames < 1:
             raise ValueError(f"a block needs at least one frame, not {frames}")
@@ -271,7 +271,7 @@ class AudioReader:
         yield from self._silence(self._delay)
         position = self._delay
         end = math.inf if self._end is None else self._delay + self._end
-        holes: list[tuple[float, float]] = []  # [s] where and how long
+        gaps = Gaps(self.sampling_rate)
         changes: list[float] = []  # [s] where
         conform = Conformer(self._first.frame, self._names, self.sampling_rate, self.speakers)
 
@@ -293,41 +293,67 @@ class AudioReader:
                     yield rest
                     conform = following
                 if missing:
-                    missing = round(missing * self.sampling_rate / frame.sample_rate)
-                    holes.append((seconds, missing / self.sampling_rate))
                     if self.strict:
                         reason = "is damaged: decoding failed" if damaged else "has a gap"
                         raise AudioError(f"{self.name} {reason} after {seconds:.1f} s")
-                    yield from self._silence(missing)
-                    position += missing
+                    missing = self._believed(round(missing * self.sampling_rate / frame.sample_rate), gaps, position)
+                    if missing:
+                        gaps.add(position, missing, damaged)
+                        yield from self._silence(missing)
+                        position += missing
                 samples = cut(conform.process(frame, length))
-                if not np.isfinite(samples).all():
-                    raise AudioError(
-                        f"{self.name} has samples that are not finite (NaN or infinity) after {seconds:.1f} s"
-                    )
+                self._check_level(samples, seconds)
                 position += samples.shape[1]
                 yield samples
             rest = cut(conform.finish())
             position += rest.shape[1]
             yield rest
-        except av.FFmpegError as error:
+        except av.FFmpegError:
             seconds = position / self.sampling_rate
             sentence = f"{self.name} is truncated or damaged: decoding failed after {seconds:.1f} s"
-            if self.strict or not self.partial:
-                raise TruncatedError(sentence) from error
-            self.warnings.append(sentence)
+            self._report_missing(sentence, severe=True)
         else:
             self._check_complete(position)
-        if holes:
-            self.warnings.append(f"{self.name} {_describe_holes(holes)}")
+        if gaps.lost > TOLERATED * position and not self.partial:
+            there, whole = (position - gaps.lost) / self.sampling_rate, position / self.sampling_rate
+            raise TruncatedError(f"{self.name} is damaged: {there:.1f} s of {whole:.1f} s can be decoded")
+        if gaps:
+            self.warnings.append(f"{self.name} {gaps}")
+        if gaps.left_out:
+            left_out = gaps.left_out / self.sampling_rate
+            self.warnings.append(f"{self.name} has times that can't be right: {left_out:.0f} s of pauses are left out")
         if changes:
             self.warnings.append(
-                f"{self.name} changes its sampling rate or channels at {_name_places(changes)}: all of it is read at "
+                f"{self.name} changes its sampling rate or channels at {name_places(changes)}: all of it is read at "
                 f"{self.sampling_rate} Hz with {'+'.join(self.speakers)}"
             )
         if self._unread:
             parts = len(self._unread)
             self._warn(f"{self.name} has {parts} parts of {len(self._links)} that can't be decoded, and is shorter")
+
+    def _believed(self, missing: int, gaps: Gaps, position: int) -> int:
+        """How much of a gap is filled: all of it, or nothing once there are too many."""
+        if not gaps.are_too_long(position, missing):
+            return missing
+        if not self.partial:
+            audio, pauses = (
+                (samples / self.sampling_rate) for samples in (position - gaps.filled, gaps.filled + missing)
+            )
+            raise TruncatedError(
+                f"{self.name} has times that can't be right: {pauses:.0f} s of pauses in {audio:.1f} s of audio"
+            )
+        gaps.left_out += missing
+        return 0
+
+    def _check_level(self, samples: np.ndarray, seconds: float) -> None:
+        peak = np.abs(samples).max(initial=0)
+        if not np.isfinite(peak):
+            raise AudioError(f"{self.name} has samples that are not finite (NaN or infinity) after {seconds:.1f} s")
+        if peak > LOUDEST:
+            raise AudioError(
+                f"{self.name} has samples of {peak:.3g} times full scale after {seconds:.1f} s: they are damaged, or "
+                "those of integers, which a program that edits sound can scale to ±1"
+            )
 
     def _silence(self, frames: int) -> Iterator[np.ndarray]:
         for start in range(0, frames, self.sampling_rate):
@@ -353,9 +379,9 @@ class AudioReader:
             )
 
     def _report_missing(self, sentence: str, severe: bool) -> None:
-        if self.strict or (severe and not self.partial):
+        if severe and not self.partial and not self.strict:
             raise TruncatedError(sentence)
-        self.warnings.append(sentence)
+        self._warn(sentence)
 
     def close(self) -> None:
         self._closing.close()
@@ -376,7 +402,7 @@ def _check_file(path: Path, name: str) -> None:
     if path.is_dir():
         raise AudioError(f"{name} is a folder, not an audio file")
     if not path.is_file():
-        raise AudioError(f"{name} is a pipe or a device: save its audio in a file first")
+        raise AudioError(f"{name} is a device: save its audio in a file first")
     if path.stat().st_size == 0:
         raise AudioError(f"{name} is empty")
 
@@ -409,18 +435,6 @@ def _regroup(parts: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:
         pending, available = [joined[:, whole:]], available - whole
     if available:
         yield np.concatenate(pending, axis=1)
-
-
-def _describe_holes(holes: list[tuple[float, float]]) -> str:
-    """Where something is missing, and how much it is together."""
-    places = _name_places([place for place, _ in holes])
-    return f"has no audio at {places}: {sum(length for _, length in holes):.2f} s are filled with silence"
-
-
-def _name_places(places: list[float]) -> str:
-    """The first of some places [s], and how many there are besides."""
-    more = f" and {len(places) - _NAMED_PLACES} other places" if len(places) > _NAMED_PLACES else ""
-    return ", ".join(f"{place:.2f}" for place in places[:_NAMED_PLACES]) + " s" + more
 
 
 def _chain(first: Piece | None, rest: Iterator[Piece]) -> Iterator[Piece]:

@@ -9,6 +9,9 @@ import contextlib
 import io
 import os
 import secrets
+import shutil
+import tempfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +23,7 @@ import numpy as np
 from .audio_unlossy import AudioError
 from .layout_unlossy import DEFAULT_SPEAKERS, IN_MASKS, Speakers, place_speakers
 from .resampling_unlossy import Resampler
+from .source_unlossy import is_pipe
 from .tags_unlossy import Chapter, Tags
 from .tags_writing_unlossy import fit_tags, flatten, write_tags
 
@@ -27,6 +31,10 @@ try:
     import av
 except ImportError:
     av = None  # type: ignore[assignment]
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 # FFmpeg sorts the channels of 5.0 and 6.1 for Opus the wrong way round: in this order they come out right.
 _OPUS_ORDER = {5: [0, 1, 4, 2, 3], 7: [0, 1, 4, 3, 5, 2, 6]}
@@ -368,30 +376,73 @@ def _format_name(path: Path, name: str | None) -> str:
 class TemporaryFile:
     """A path beside `target` that is renamed to it by `keep`, or removed by `discard`.
 
+    What a killed process has left of the same target is taken over. Where `target` is a pipe, `keep` writes it all at
+    once, since no header is known before the end.
+
     Raises:
         AudioError: `target` is a folder, or exists without `overwrite`, or its folder is missing or not writable.
     """
 
     def __init__(self, target: Path, overwrite: bool) -> None:
         self.target = target
+        self._lock: int | None = None
+        self._is_pipe = is_pipe(target)
+        if self._is_pipe:
+            number, name = tempfile.mkstemp(target.suffix, "unlossy-")
+            os.close(number)
+            self.path, self._is_there = Path(name), True
+            return
         if os.path.isdir(target):
             raise AudioError(f"cannot write {target}: it is a folder")
         if os.path.lexists(target) and not overwrite:
             raise AudioError(f"{target} exists already: choose another name, or allow overwriting")
         if not os.path.isdir(target.parent):
             raise AudioError(f"cannot write {target}: there is no folder {target.parent}")
-        # Absolute, because FFmpeg takes what stands before a colon for a protocol; and cut, because a name may have 255
-        # bytes, and a character takes up to four.
-        self.path = target.absolute().with_name(f".{target.stem[:40]}.{secrets.token_hex(4)}{target.suffix}")
         try:
             with contextlib.suppress(FileNotFoundError):
                 target.lstat()  # a name that is too long shows now, not after all the work
-            self.path.touch(exist_ok=False)
+            self.path = self._name(f"{zlib.crc32(os.fsencode(target.name)):08x}")
+            if not self._lock_path():
+                self.path = self._name(secrets.token_hex(4))
+                self.path.touch(exist_ok=False)
         except OSError as error:
             raise AudioError(f"cannot write {target}: {error.strerror}") from error
+        self._is_there = True
+
+    def _name(self, key: str) -> Path:
+        # Absolute, because FFmpeg takes what stands before a colon for a protocol; and cut, because a name may have 255
+        # bytes, and a character takes up to four.
+        return self.target.absolute().with_name(f".{self.target.stem[:40]}.{key}{self.target.suffix}")
+
+    def _lock_path(self) -> bool:
+        """Take the path, unless another process writes the same target at this moment, or there are no locks."""
+        if fcntl is None:
+            return False  # type: ignore[unreachable]  # mypy has found it
+        number = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self.path.exists() and os.path.samestat(os.fstat(number), self.path.stat()):
+                self._lock = number
+                return True  # otherwise that process has just renamed it
+        except BlockingIOError:
+            pass
+        except OSError:  # a file system without locks, on which no other process has taken the path either
+            self.path.unlink(missing_ok=True)
+        os.close(number)
+        return False
 
     def keep(self) -> None:
+        if self._is_pipe:
+            with self.path.open("rb") as file, self.target.open("wb") as pipe:
+                shutil.copyfileobj(file, pipe)
+            return
         os.replace(self.path, self.target)
+        self._is_there = False  # the path may belong to another process by now
 
     def discard(self) -> None:
-        self.path.unlink(missing_ok=True)
+        if self._is_there:
+            self.path.unlink(missing_ok=True)
+        self._is_there = False
+        if self._lock is not None:
+            os.close(self._lock)
+        self._lock = None

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+from .gaps_unlossy import LONGEST_GAP, TOLERATED
 from .layout_unlossy import is_sorted
 from .mpeg_unlossy import xing_frames
 
@@ -19,7 +20,6 @@ try:
 except ImportError:
     av = None  # type: ignore[assignment]
 
-TOLERATED = 0.1  # share of the length that may be other than declared
 _LARGEST_OGG_PAGE = 65_307  # [bytes]
 _MOST_CHUNKS = 1000  # before the count of samples
 _OPUS_RATE = 48_000  # [Hz] that delays are counted at
@@ -145,7 +145,8 @@ def seconds_after_picture(container: av.container.InputContainer, stream: av.Aud
     is_video = any(not video.disposition & av.stream.Disposition.attached_pic for video in container.streams.video)
     if not is_video or stream.start_time is None or container.start_time is None or stream.time_base is None:
         return 0.0
-    return max(float(stream.start_time * stream.time_base) - container.start_time / av.time_base, 0.0)
+    later = float(stream.start_time * stream.time_base) - container.start_time / av.time_base
+    return later if 0 < later <= LONGEST_GAP else 0.0
 
 
 def itunes_length(container: av.container.InputContainer, stream: av.AudioStream, rate: int) -> int | None:
@@ -180,7 +181,8 @@ def declared_frames(
 def counted_samples(path: Path, container: av.container.InputContainer, stream: av.AudioStream) -> int:
     """The samples a channel that count by a header where a codec fills up its last block, or AIFF its last byte; 0
     elsewhere."""
-    fills = ("adpcm", "gsm", "pcm") if container.format.name == "aiff" else ("adpcm", "gsm")
+    # For ADPCM, AIFF counts packets.
+    fills = ("gsm", "pcm") if container.format.name == "aiff" else ("adpcm", "gsm")
     return _header_count(path) if stream.codec_context.codec.canonical_name.startswith(fills) else 0
 
 
@@ -229,14 +231,18 @@ def undelivered(
     """
     kind, size, is_cut = container.format.name, path.stat().st_size, True
     codec = stream.codec_context.codec.canonical_name
-    if kind == "wav":
-        # FFmpeg takes the length of a WAV file from its size, and that of what stands behind the samples with it.
-        missing, bit_rate = missing_bytes(path), stream.bit_rate or container.bit_rate
+    missing, bit_rate = missing_bytes(path), stream.bit_rate or container.bit_rate
+    missing_samples = 8 * missing * rate // bit_rate if bit_rate else 0
+    if kind in ("wav", "w64", "caf"):
+        # FFmpeg takes the length of these from their size, and that of what stands behind the samples with it.
         counted = position if codec.startswith("pcm") else max(position, declared or 0)
-        declared = counted + (8 * missing * rate // bit_rate if bit_rate else 0)
+        declared = counted + missing_samples
         is_cut = not is_made_up(missing + size)
-    elif kind in ("aiff", "avi"):
-        is_cut = missing_bytes(path) > 0
+    elif kind == "aiff":
+        declared = max(declared or 0, position + missing_samples)
+        is_cut = missing > 0
+    elif kind == "avi":
+        is_cut = missing > 0
     others = [other for other in container.streams if other is not stream]
     if declared is None or (kind in _ONE_DURATION and others):
         return None, False
@@ -250,14 +256,36 @@ def undelivered(
 
 
 def missing_bytes(path: Path) -> int:
-    """How many bytes fewer a WAV or AIFF file has than its header says."""
+    """How many bytes fewer a WAV, RF64, W64, AVI, AIFF or CAF file has than its header says."""
     with path.open("rb") as file:
-        head = file.read(12)
-    declared = 8 + int.from_bytes(head[4:8], "little" if head[:4] == b"RIFF" else "big")
-    # A program that writes to a pipe doesn't know the length and declares the largest.
-    if head[:4] not in (b"RIFF", b"FORM") or declared >= 2**31 - 2**16:
-        return 0
-    return max(declared - path.stat().st_size, 0)
+        head = file.read(28)
+    # A program that writes to a pipe doesn't know the length and declares the largest, or zero.
+    declared, largest = 0, 2**62
+    if head[:4] in (b"RIFF", b"FORM"):
+        declared = 8 + int.from_bytes(head[4:8], "little" if head[:4] == b"RIFF" else "big")
+        largest = 2**31 - 2**16
+    elif head[:4] == b"RF64" and head[12:16] == b"ds64":
+        declared = 8 + int.from_bytes(head[20:28], "little")
+    elif head[:4] == b"riff":
+        declared = int.from_bytes(head[16:24], "little")
+    elif head[:4] == b"caff":
+        declared = _end_of_caf(path)
+    return max(declared - path.stat().st_size, 0) if declared < largest else 0
+
+
+def _end_of_caf(path: Path) -> int:
+    """Where the samples of a CAF file end by its header [bytes]; 0 if it doesn't say."""
+    with path.open("rb") as file:
+        file.seek(8)
+        for _ in range(_MOST_CHUNKS):
+            header = file.read(12)
+            size = int.from_bytes(header[4:], "big", signed=True)
+            if len(header) < 12 or size < 0:
+                break
+            if header[:4] == b"data":
+                return file.tell() + size
+            file.seek(size, os.SEEK_CUR)
+    return 0
 
 
 def is_made_up(size: int) -> bool:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .gaps_unlossy import LONGEST_GAP
 from .mpeg_unlossy import flac_packets, mp3_packets
 
 try:
@@ -25,10 +26,10 @@ except ImportError:
 _TIMED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "ogg", "flv", "asf", "mpegts", "mpeg", "flac")
 _PACKETS = {"mp3": mp3_packets, "flac": flac_packets}
 _LOOK = 8  # frames before and after a step in the times that must agree on it, since recorders time unevenly
-_LONGEST_GAP = 3600  # [s] a longer one is a clock that was set, not a pause
 _ROUNDING = 0.001  # [s] of the times in an edit list
 _TRIES = 16  # how often a demuxer may fail at one place before the rest counts as lost
 _PLANES = 8
+LOUDEST = 100  # times full scale: a float source may exceed full scale by 20 dB, and nothing true by 40 dB
 
 
 class Decoded(NamedTuple):
@@ -50,7 +51,7 @@ class Piece(NamedTuple):
 
 def decode_stream(container: av.container.InputContainer, stream: av.AudioStream) -> Iterator[Decoded]:
     """Decode an audio stream frame by frame. Failures at the very end are passed over, since many MP3 files end in
-    foreign tags.
+    foreign tags. A frame that comes out of a lossy codec beyond all levels counts as one that can't be decoded.
 
     Raises:
         av.FFmpegError: the container can't be read any further.
@@ -68,6 +69,7 @@ def decode_stream(container: av.container.InputContainer, stream: av.AudioStream
         # A last block that is not full says so by itself: what a CAF file counts as filled is not in it.
         decoder.flags2 |= av.codec.context.Flags2.skip_manual
     packets = _PACKETS.get(container.format.name, _packets)
+    is_lossy = not stream.codec_context.codec.lossless
     count = size = lost = 0
     edited = False
     for packet, lost_before in packets(container, stream):
@@ -82,8 +84,17 @@ def decode_stream(container: av.container.InputContainer, stream: av.AudioStream
             continue
         count, size = count + 1, size + packet.size
         for frame in frames:
+            if is_lossy and _is_beyond_all_levels(frame):
+                lost += 1
+                continue
             yield Decoded(frame, lost, edited)
             lost, edited = 0, False
+
+
+def _is_beyond_all_levels(frame: av.AudioFrame) -> bool:
+    """Whether samples are so high, or no numbers, as only the decoding of damaged bytes makes them."""
+    is_float = frame.format.packed.name in ("flt", "dbl")
+    return is_float and not np.abs(to_float(frame)).max(initial=0) <= LOUDEST
 
 
 def _packets(container: av.container.InputContainer, stream: av.AudioStream) -> Iterator[tuple[av.Packet, int]]:
@@ -123,7 +134,7 @@ def keep_time(
         frame, lost, _ = current
         longest, damaged = max(longest, frame.samples), damaged or lost > 0
         missing = lost * longest
-        if missing > _LONGEST_GAP * frame.sample_rate:
+        if missing > LONGEST_GAP * frame.sample_rate:
             missing = longest  # what counted them is damaged, too
         position += missing
         length = frame.samples
@@ -184,7 +195,7 @@ def _by_times(decoded: Iterator[Decoded], stream: av.AudioStream, is_mov: bool) 
         late, missing = lateness([following[0]]), 0
         if late and late[0] - max(earlier) > frame.samples * scale / 4:
             gap = round(min(lateness(following)) - max(earlier))
-            if frame.samples * scale / 4 < gap <= _LONGEST_GAP * rate:
+            if frame.samples * scale / 4 < gap <= LONGEST_GAP * rate:
                 missing = gap
         if missing or edited:
             earlier.clear()

@@ -112,7 +112,7 @@ def restore(
         format, bit_depth, overwrite: of the written file, see [`AudioWriter`].
         strict (`bool`, defaults to `False`): whether a file with anything odd in it is refused. By default what can be
             decoded is restored, silence stands for the rest, and [`Restored`] has `warnings`.
-        partial (`bool`, defaults to `False`): whether a file that ends early by more than a tenth is restored, too.
+        partial (`bool`, defaults to `False`): whether a file of which more than a tenth is missing is restored, too.
         block_seconds (`float`, defaults to 8.0): length of a block [s]; on a CPU, two are worked on at a time. It
             changes the use of memory, not the samples.
         progress (callable, *optional*): is told the share that is done, from 0 to 1.

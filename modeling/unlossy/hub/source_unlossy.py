@@ -1,8 +1,9 @@
-"""Where audio comes from that lies in no file: bytes and file objects, which FFmpeg reads from a temporary file."""
+"""Where audio comes from that lies in no file: bytes, file objects and pipes. FFmpeg reads a temporary file instead."""
 
 import os
 import re
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +22,14 @@ def is_in_memory(source: object) -> bool:
     return isinstance(source, bytes | bytearray | memoryview) or hasattr(source, "read")
 
 
+def is_pipe(path: str | os.PathLike[str]) -> bool:
+    """Whether a name is that of a pipe: one that `mkfifo` made, or that a shell has for `<(…)`."""
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except (OSError, ValueError):  # there is no such file, and whoever opens it says so
+        return False
+
+
 def name_source(source: Any) -> str:
     """What sentences call a source."""
     if isinstance(source, bytes | bytearray | memoryview):
@@ -32,12 +41,15 @@ def name_source(source: Any) -> str:
 
 
 def spool(source: Any) -> Path:
-    """Write bytes, or what is left to read of a file object, into a temporary file; the caller removes it.
+    """Write bytes, or what is left to read of a file object or a pipe, into a temporary file; the caller removes it.
 
     Raises:
         TypeError: the file object gives text.
         OSError, ValueError: it can't be read, or is closed.
     """
+    if not is_in_memory(source):
+        with open(source, "rb") as pipe:
+            return spool(pipe)
     # FFmpeg tells some formats by their suffix only.
     suffix = Path(name_source(source)).suffix if hasattr(source, "read") else ""
     number, name = tempfile.mkstemp(suffix, "unlossy-")

@@ -119,7 +119,9 @@ def read_tags(
     Returns:
         [`Tags`], and a remark on each thing that is left out, or might be read wrongly.
     """
-    flat = {name.lower().removeprefix("wm/"): text for name, text in {**container.metadata, **stream.metadata}.items()}
+    # A track of Matroska has a title of its own, such as "Stereo"; Ogg has all its tags there.
+    both = {**stream.metadata, **container.metadata}
+    flat = {name.lower().removeprefix("wm/"): text for name, text in both.items()}
     flat = {name: text for name, text in flat.items() if name not in _OF_FFMPEG and not name.startswith(_PRIVATE)}
     if mutagen is None:
         # mypy has found it.

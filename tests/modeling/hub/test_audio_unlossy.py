@@ -2,6 +2,9 @@
 
 import io
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -147,7 +150,6 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silent.wav", np.zeros((0, 2)), RATE)
     soundfile.write(tmp_path / "nine.wav", np.zeros((100, 9)), RATE)
     soundfile.write(tmp_path / "slow.wav", np.zeros((100, 1)), 4_000)
-    os.mkfifo(tmp_path / "pipe.wav")
     for name, reason in {
         "nowhere.mp3": "no such file",
         "": "is a folder",
@@ -157,7 +159,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
         "silent.wav": "has no samples",
         "nine.wav": "has 9 channels: at most 8",
         "slow.wav": "4000 Hz",
-        "pipe.wav": "is a pipe or a device",
+        os.devnull: "is a device",
     }.items():
         with pytest.raises(AudioError, match=reason) as caught:
             AudioReader(tmp_path / name)
@@ -281,9 +283,41 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "touch", refuse)  # mode bits don't stop a superuser
+    monkeypatch.setattr(os, "open", refuse)  # mode bits don't stop a superuser
     with pytest.raises(AudioError, match="Permission denied"):
         AudioWriter(tmp_path / "out.wav", RATE, 2)
+
+
+def test_what_a_killed_process_left_is_taken_over(tmp_path: Path) -> None:
+    """The killed process is a real one, which writes the same file."""
+    path, audio = tmp_path / "out.wav", notes(1000)
+    code = f"""
+import os, signal, sys
+import numpy as np
+from unlossy.hub.audio_writing_unlossy import AudioWriter
+with AudioWriter({str(path)!r}, {RATE}, 2) as writer:
+    writer.write(np.zeros((2, 500_000), np.float32))
+    print("writing", flush=True)
+    if sys.stdin.readline() == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "writing\n"
+        (its_own,) = tmp_path.iterdir()
+        with AudioWriter(path, RATE, 2) as writer:  # both at the same time
+            writer.write(audio)
+        assert set(tmp_path.iterdir()) == {path, its_own}
+        path.unlink()
+        other.communicate("die")
+    assert other.returncode == -signal.SIGKILL
+    assert list(tmp_path.iterdir()) == [its_own]
+    with AudioWriter(path, RATE, 2) as writer:
+        assert list(tmp_path.iterdir()) == [its_own]
+        writer.write(audio)
+    assert list(tmp_path.iterdir()) == [path]
+    assert soundfile.info(path).frames == 1000
 
 
 @pytest.mark.parametrize("channels", [4, 6, 8])

@@ -22,7 +22,7 @@ def test_a_length_that_a_recorder_made_up_is_a_warning(tmp_path: Path) -> None:
     result, warnings = read_with_warnings(path)
     assert result.shape == (2, RATE)
     assert warnings == [f"{path} declares too much: 1.0 s of 11337.9 s can be decoded"]
-    with pytest.raises(TruncatedError, match="declares too much"):
+    with pytest.raises(AudioError, match="declares too much"):
         read_with_warnings(path, strict=True)
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(TruncatedError, match=r"truncated or damaged: 0\.5 s of 1\.0 s"):
@@ -47,6 +47,30 @@ def test_an_aiff_that_is_all_there_is_read_whatever_its_header_counts(tmp_path: 
     assert "declares too much: 1.0 s of 2.0 s" in warnings[0]
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(TruncatedError, match="truncated"):
+        read_with_warnings(path)
+
+
+@pytest.mark.parametrize("container", ["WAV", "RF64", "W64", "CAF", "AIFF"])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "ULAW"])
+def test_samples_that_a_header_counts_and_the_file_lacks(tmp_path: Path, container: str, subtype: str) -> None:
+    path = tmp_path / "in"
+    soundfile.write(path, make_music(2).T, RATE, subtype, format=container)
+    data = path.read_bytes()
+    assert read_with_warnings(path, strict=True)[0].shape == (2, 2 * RATE)
+    path.write_bytes(data[: round(0.95 * len(data))])
+    assert read_with_warnings(path)[1] == [f"{path} is truncated or damaged: 1.9 s of 2.0 s can be decoded"]
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(TruncatedError, match=r"truncated or damaged: 1\.0 s of 2\.0 s"):
+        read_with_warnings(path)
+
+
+def test_an_aiff_in_adpcm_that_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "in.aiff"
+    data = encode(make_music(2), "aiff", "adpcm_ima_qt", kind="s16p")
+    path.write_bytes(data)
+    assert read_with_warnings(path, strict=True)[0].shape[1] >= 2 * RATE
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(TruncatedError, match=r"truncated or damaged: 1\.0 s of 2\.0 s"):
         read_with_warnings(path)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from odd_files import encode, make_music
 from signals import RATE
 
 from unlossy.hub.audio_unlossy import AudioError, AudioReader
+from unlossy.hub.audio_writing_unlossy import AudioWriter
 from unlossy.hub.modeling_unlossy import UnlossyModel
 from unlossy.hub.restoration_unlossy import restore
 
@@ -35,6 +37,37 @@ def test_bytes_and_file_objects_are_read_like_files(temporary: Path, lively_mode
             np.testing.assert_array_equal(result.audio, wanted.audio)
             assert result.sampling_rate == RATE
     assert os.listdir(temporary) == ["song.mp3"]
+
+
+def test_pipes_are_read_and_written_like_files(temporary: Path, lively_model: UnlossyModel) -> None:
+    data = encode(make_music(1), "mp3", "libmp3lame")
+    (temporary / "song.mp3").write_bytes(data)
+    pipes = [temporary / "in.mp3", temporary / "out.wav"]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(pipes[0].write_bytes, data)
+        written = pool.submit(pipes[1].read_bytes)
+        restored = restore(pipes[0], lively_model, output=pipes[1])
+    assert (restored.output, restored.warnings) == (pipes[1], ())
+    assert restored.num_frames == RATE
+    restore(temporary / "song.mp3", lively_model, output=temporary / "file.wav")
+    assert written.result() == (temporary / "file.wav").read_bytes()
+    assert sorted(os.listdir(temporary)) == ["file.wav", "in.mp3", "out.wav", "song.mp3"]
+    assert all(pipe.is_fifo() for pipe in pipes)
+
+
+def test_a_pipe_that_nobody_reads_to_the_end_is_named(temporary: Path) -> None:
+    pipe = temporary / "out.wav"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: pipe.open("rb").close())
+        with (
+            pytest.raises(AudioError, match=r"cannot write .*out\.wav: Broken pipe"),
+            AudioWriter(pipe, RATE, 2) as writer,
+        ):
+            writer.write(make_music(5))
+    assert os.listdir(temporary) == ["out.wav"]
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,21 @@ def test_fields_are_read_with_all_their_values(tmp_path: Path, kind: str) -> Non
     assert read(path) == (Tags(expected), [])
 
 
+def test_the_title_of_a_track_does_not_replace_that_of_the_song(tmp_path: Path) -> None:
+    path = tmp_path / "in.mka"
+    with av.open(str(path), "w", format="matroska") as output:
+        output.metadata.update({"title": "Nimrod", "artist": "Elgar"})
+        stream = output.add_stream("flac", rate=RATE, layout="stereo")
+        stream.metadata["title"] = "Stereo"
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, RATE), np.int16), format="s16", layout="stereo")
+        frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
+        output.mux([*stream.encode(frame), *stream.encode(None)])
+    with av.open(str(path)) as container:
+        assert container.streams.audio[0].metadata["title"] == "Stereo"
+    with AudioReader(path) as reader:
+        assert reader.tags.fields == {"title": ["Nimrod"], "artist": ["Elgar"]}
+
+
 def test_fields_of_matroska_are_read(tmp_path: Path) -> None:
     path = tmp_path / "in.mka"
     tags = {"title": "Für Elise", "artist": "Ann", "track": "3/12", "album_artist": "Bob", "language": "ger"}
