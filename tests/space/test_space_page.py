@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+import odd_files
 import pytest
 import soundfile
 
@@ -119,6 +120,20 @@ def test_a_bad_file_gets_its_sentence(open_page: Callable[..., Any], tmp_path: P
     assert page.get_by_role("button", name="Restore", exact=True).is_disabled()
 
 
+def test_what_is_odd_is_said_above_the_result(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    page = open_page()
+    upload(page, odd_files.damaged_mp3(tmp_path))
+    page.get_by_text("MP3 · 128 kbps").wait_for()
+    restore(page)
+    page.get_by_text(re.compile(r"song\.mp3 has no audio at .* s are filled with silence\.")).wait_for()
+    page.screenshot(path=tmp_path / "odd.png", full_page=True)
+    page.get_by_role("button", name="Clear").or_(page.get_by_label("Clear")).first.click()
+    page.get_by_role("button", name="Try the example").first.click()
+    page.get_by_text("cutoff at 11.2").wait_for()
+    restore(page)
+    assert not page.get_by_text("filled with silence").count()
+
+
 def test_cancelling_frees_the_page(open_page: Callable[..., Any], tmp_path: Path) -> None:
     page = open_page()
     long = tmp_path / "long.flac"
@@ -173,7 +188,7 @@ def test_a_clip_goes_through_the_bottleneck_and_back(open_page: Callable[..., An
     page.locator(".player .play:visible").wait_for()
     page.locator("img[src*=embedding]").wait_for()
     page.get_by_text("Against the original").locator("visible=true").wait_for()
-    (kbps, visqol), *_ = re.findall(r"Decoded, (\d+) kbps\s+([\d.]+)", page.locator("body").inner_text())
+    (kbps, visqol), *_ = re.findall(r"(\d+) kbps\s+([\d.]+)\s", page.locator("body").inner_text())
     assert 20 < int(kbps) < 64
     assert float(visqol) > 3
     page.screenshot(path=tmp_path / "autoencoder.png", full_page=True)

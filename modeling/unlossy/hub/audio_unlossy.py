@@ -50,6 +50,7 @@ SAMPLING_RATES = (8_000, 192_000)  # [Hz] lowest and highest that is read
 _MISSING_ALLOWED = dict.fromkeys(("flac", "wav", "aiff", "au", "caf", "tta", "w64", "wv"), 0.05)
 _MISSING_ALLOWED |= dict.fromkeys(("mov,mp4,m4a,3gp,3g2,mj2", "ogg", "matroska,webm", "asf", "avi", "flv", "mp3"), 0.1)
 _MOST_PER_BYTE = 10_000  # samples, which even silence takes
+_PLAYLISTS = ("hls", "concat", "dash")
 _ONE_DURATION = ("matroska,webm", "asf", "flv")  # of all streams together
 _NAMED_PLACES = 3  # how many damaged places a warning names
 _SHORTEST_PART = 1.0  # [s] of what counts as a format of its own
@@ -150,6 +151,9 @@ class AudioReader:
             if self.path.stat().st_size == 0:
                 raise AudioError(f"{self.name} is empty")
             self._container = self._closing.enter_context(open_input(self.path))
+            if self._container.format.name in _PLAYLISTS:
+                # Its files may be anybody's: the demo would give them away.
+                raise AudioError(f"{self.name} is a playlist, not an audio file: name the files that it lists")
             self._links = ogg_links(self.path) if self._container.format.name == "ogg" else []
             if len(self._links) > 1:
                 self._container = self._closing.enter_context(open_section(self.path, *self._links[0]))
