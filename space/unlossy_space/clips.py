@@ -39,7 +39,7 @@ class UploadReader(AudioReader):
 
     def __init__(self, path: Path, listener: Callable[[np.ndarray], None] | None = None) -> None:
         if not path.exists():
-            raise ValueError(f"{path.name} has been removed after an hour. Choose it again.")
+            raise ValueError(limits.is_gone(path))
         size, most = path.stat().st_size / 1e6, limits.MAX_BYTES / 1e6
         if size > most:
             raise ValueError(f"{path.name} has {size:.0f} MB; here at most {most:.0f} MB. {limits.WAY_OUT}")

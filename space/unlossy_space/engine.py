@@ -48,11 +48,13 @@ def accept(upload: str | None, sessions: Sessions, request: gr.Request) -> tuple
     """The path of an upload, from now on its session's, and a new folder for what becomes of it.
 
     Raises:
-        gr.Error: there is none.
+        gr.Error: there is none, or no longer, because the page was closed before this had its turn.
     """
     if upload is None:
         raise gr.Error("There is no file yet.", print_exception=False)
     path = Path(upload)
+    if not path.exists():
+        raise gr.Error(limits.is_gone(path), print_exception=False)
     sessions.keep(request.session_hash, path)
     return path, sessions.new_folder(request.session_hash)
 

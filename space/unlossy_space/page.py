@@ -1,10 +1,12 @@
 """The page: what stands where, and how it is served."""
 
 import importlib.metadata
+import logging
 from pathlib import Path
 
 import gradio as gr
 from huggingface_hub import constants
+from starlette.requests import ClientDisconnect
 
 from unlossy_space import EXAMPLES, coding, degrading, engine, limits, restoring
 from unlossy_space.sessions import Sessions
@@ -50,6 +52,11 @@ def build(sessions: Sessions, model: str | None) -> gr.Blocks:
     return page
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line of the server's log is about more than somebody who has left."""
+    return not (record.exc_info and isinstance(record.exc_info[1], ClientDisconnect))
+
+
 def serve(root: Path, model: str | None, revision: str | None, port: int | None) -> None:
     """Serve the page until it is interrupted.
 
@@ -59,6 +66,7 @@ def serve(root: Path, model: str | None, revision: str | None, port: int | None)
     """
     sessions = Sessions(root)
     sessions.keep_sweeping(_MAX_AGE)
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     page = build(sessions, model)
     if engine.is_zero_gpu():
         engine.load(model, revision)

@@ -1,6 +1,7 @@
 """The page in a real browser: from the upload to the download, at two widths, with nothing fetched from elsewhere."""
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,27 @@ def test_cancelling_frees_the_page(open_page: Callable[..., Any], tmp_path: Path
     page.get_by_role("button", name="Try the example").first.click()
     page.get_by_text("cutoff at").wait_for()
     restore(page)
+
+
+def test_closing_the_page_ends_its_work_and_takes_its_files(
+    open_page: Callable[..., Any], space: Any, tmp_path: Path
+) -> None:
+    kept = {path for path in space.folder.rglob("*") if path.is_file()}
+    for wait in (0, 3000):  # [ms] before its work begins, and within it
+        page = open_page()
+        song = tmp_path / f"closed after {wait}.flac"
+        soundfile.write(song, np.random.default_rng(wait).uniform(-0.1, 0.1, (120 * 44_100, 2)), 44_100)
+        upload(page, song)
+        page.get_by_text("2:00 min").wait_for()
+        page.get_by_role("button", name="Restore", exact=True).click()
+        page.wait_for_timeout(wait)
+        page.close()
+    for _ in range(200):
+        left = {path for path in space.folder.rglob("*") if path.is_file()} - kept
+        if not left:
+            return
+        time.sleep(0.3)
+    pytest.fail(f"left: {left}")
 
 
 def test_degraded_and_restored_are_measured(open_page: Callable[..., Any]) -> None:
