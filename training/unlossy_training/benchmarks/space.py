@@ -55,7 +55,7 @@ class Person:
     def restore(self) -> None:
         """Restore the clip once, note the time, and compare the result with the package's."""
         start = time.perf_counter()
-        result = self.client.predict(handle_file(str(self.path)), 1.0, "flac", api_name="/restore")
+        result, _ = self.client.predict(handle_file(str(self.path)), 1.0, "flac", api_name="/restore")
         self.seconds.append(time.perf_counter() - start)
         audio = soundfile.read(result, dtype="float32")[0].T
         self.wrong += audio.shape != self.expected.shape or bool(np.abs(audio - self.expected).max() > 1e-5)
