@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from unlossy.codecs import degrade
 from unlossy.hub.audio_writing_unlossy import AudioWriter
+from unlossy.hub.loading_unlossy import BACKENDS
 from unlossy_cli import entry
 
 SAMPLING_RATE = 44_100  # [Hz]
@@ -44,7 +44,7 @@ def write_music(path: Path, seconds: float) -> None:
     clean.unlink()
 
 
-def run(song: Path, model: str | None) -> tuple[float, int]:
+def run(song: Path, model: str | None, backend: str) -> tuple[float, int]:
     """Restore a file in a process of its own.
 
     Returns:
@@ -53,11 +53,11 @@ def run(song: Path, model: str | None) -> tuple[float, int]:
     Raises:
         ChildProcessError: the process failed. It has said why on stderr.
     """
-    command = [sys.executable, "-m", "unlossy_cli", "restore", str(song), "--overwrite"]
+    command = [sys.executable, "-m", "unlossy_cli", "restore", str(song), "--overwrite", "--backend", backend]
     start = time.perf_counter()
     process = subprocess.Popen([*command, *(["--model", model] if model else [])], stdout=subprocess.DEVNULL)
-    # This is the memory of this child alone, unlike RUSAGE_CHILDREN. It includes what a new process shares with its
-    # parent, which makes no difference, because the child loads the same libraries.
+    # This is the memory of this child alone, unlike RUSAGE_CHILDREN. A new process begins with that of its parent: this
+    # module imports nothing that is larger than what it measures.
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -66,16 +66,17 @@ def run(song: Path, model: str | None) -> tuple[float, int]:
     return seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def measure(minutes: Sequence[float], runs: int, model: str | None) -> dict[str, Any]:
+def measure(minutes: Sequence[float], runs: int, model: str | None, backend: str) -> dict[str, Any]:
     """Restore one file `runs` times to measure the speed, and two files once each to measure the memory.
 
     Args:
         minutes: lengths of the file for the speed, and of the short and the long one for the memory [min].
         runs (`int`): how often the first one is restored.
         model (`str`, *optional*): a Hub id or folder. Without it, the checkpoint in the package.
+        backend (`str`): see [`unlossy.load_model`].
 
     Returns:
-        `dict`: `cores`, `torch_threads`, `files` with `minutes`, `runs`, `seconds` (median), `times_real_time` and
+        `dict`: `cores`, `backend`, `files` with `minutes`, `runs`, `seconds` (median), `times_real_time` and
             `peak_bytes` each, and `memory_ratio` of the long file to the short one.
     """
     files = []
@@ -84,13 +85,13 @@ def measure(minutes: Sequence[float], runs: int, model: str | None) -> dict[str,
             song = Path(folder, "song.mp3")
             song.unlink(missing_ok=True)
             write_music(song, 60 * length)
-            results = [run(song, model) for _ in range(count)]
+            results = [run(song, model, backend) for _ in range(count)]
             seconds = statistics.median(taken for taken, _ in results)
             file = {"minutes": length, "runs": count, "seconds": seconds, "times_real_time": 60 * length / seconds}
             files.append(file | {"peak_bytes": max(peak for _, peak in results)})
     return {
         "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),  # the measured processes start in the same environment
+        "backend": backend,
         "files": files,
         "memory_ratio": files[2]["peak_bytes"] / files[1]["peak_bytes"],
     }
@@ -98,7 +99,7 @@ def measure(minutes: Sequence[float], runs: int, model: str | None) -> dict[str,
 
 def markdown(figures: dict[str, Any]) -> str:
     """Make a Markdown table of the figures, with the machine above it and the ratio of the memory below."""
-    lines = [f"{figures['cores']} cores, {figures['torch_threads']} torch threads; stereo 44.1 kHz, MP3 to FLAC.", ""]
+    lines = [f"{figures['cores']} cores, backend {figures['backend']}; stereo 44.1 kHz, MP3 to FLAC.", ""]
     lines += ["| file [min] | runs | time, median [s] | times real time | peak memory [GB] |", "|---|---|---|---|---|"]
     for file in figures["files"]:
         cells = f"{file['seconds']:.1f} | {file['times_real_time']:.1f} | {file['peak_bytes'] / 1e9:.2f}"
@@ -111,6 +112,7 @@ def markdown(figures: dict[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = entry.Parser(prog="unlossy-train benchmark-restore", description=__doc__.split("\n\n")[0])
     parser.add_argument("--model", help="Hub id or folder (default: the checkpoint in the package)")
+    parser.add_argument("--backend", choices=BACKENDS, default="auto", help="see `unlossy restore` (default: auto)")
     parser.add_argument("--runs", type=entry.whole(), default=3, help="for the speed (default: %(default)s)")
     parser.add_argument(
         "--minutes", type=entry.positive, nargs=3, default=[5, 10, 60], metavar=("SPEED", "SHORT", "LONG"),
@@ -118,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
     options = parser.parse_args(arguments)
-    figures = measure(options.minutes, options.runs, options.model)
+    figures = measure(options.minutes, options.runs, options.model, options.backend)
     if options.output:
         options.output.write_text(json.dumps(figures, indent=1) + "\n")
     print(markdown(figures))
