@@ -17,7 +17,7 @@ from .embedding import Embedding, EmbeddingError, load_embedding, save_embedding
 from .hub.audio_unlossy import AudioError, TruncatedError
 from .hub.loading_unlossy import SHIPPED_MODEL, ModelNotFoundError, import_transformers, load_model
 from .hub.onnx_unlossy import OnnxModel
-from .hub.restoration_unlossy import Restored, restore
+from .hub.restoration_unlossy import Restored, restore, restore_stream
 
 if TYPE_CHECKING:
     from .registration import (
@@ -74,6 +74,7 @@ __all__ = [
     "load_embedding",
     "load_model",
     "restore",
+    "restore_stream",
     "save_embedding",
     "similar",
 ]

@@ -47,6 +47,16 @@ def _add_track(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_detail(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--detail",
+        type=entry.share,
+        default=1.0,
+        metavar="0..1",
+        help="0: closest to what the codec kept; 1: with all the regenerated treble (default: 1)",
+    )
+
+
 def _add_restore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "inputs",
@@ -62,13 +72,7 @@ def _add_restore(parser: argparse.ArgumentParser) -> None:
         help="where the result goes (default: song.restored.flac beside song.mp3); sub-folders are kept; - is standard "
         "output",
     )
-    parser.add_argument(
-        "--detail",
-        type=entry.share,
-        default=1.0,
-        metavar="0..1",
-        help="0: closest to what the codec kept; 1: with all the regenerated treble (default: 1)",
-    )
+    _add_detail(parser)
     _add_model(parser)
     _add_device(parser)
     _add_backend(parser)
@@ -93,6 +97,23 @@ def _add_oddities(parser: argparse.ArgumentParser) -> None:
     oddities.add_argument(
         "--partial", action="store_true", help="take files, too, of which more than a tenth is missing"
     )
+
+
+def _add_stream(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rate", type=entry.whole(), required=True, metavar="HZ", help="of the samples, 8000 to 192000"
+    )
+    parser.add_argument("--channels", type=int, choices=range(1, 9), default=2, metavar="N", help="1 to 8 (default: 2)")
+    parser.add_argument(
+        "--samples",
+        choices=("s16le", "s32le", "f32le"),
+        default="s16le",
+        help="what they are, in FFmpeg's words: integers of 16 or 32 bits, or floats within 1 (default: s16le)",
+    )
+    _add_detail(parser)
+    _add_model(parser)
+    _add_device(parser)
+    _add_backend(parser)
 
 
 def _add_degrade(parser: argparse.ArgumentParser) -> None:
@@ -161,6 +182,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, add, description in (
         ("restore", _add_restore, "restore files and whole folders"),
+        ("stream", _add_stream, "restore raw samples between two programs, while they play"),
         ("degrade", _add_degrade, "save a file with a real lossy encoder, to hear or to train on what it does"),
         ("encode", _add_encode, "turn a file into its embedding: 11 samples into one value"),
         ("decode", _add_decode, "turn an embedding back into audio"),

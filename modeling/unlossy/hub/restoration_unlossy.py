@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .audio_writing_unlossy import AudioWriter
-from .layout_unlossy import Speakers, channel_groups
+from .layout_unlossy import DEFAULT_SPEAKERS, Speakers, channel_groups
 from .loading_unlossy import load_model, ready_model
 from .onnx_unlossy import OnnxModel
 from .resampling_unlossy import Resampler
 from .streaming_unlossy import (
     AT_ONCE,
+    ArraySource,
     Audio,
     Collector,
     Overlapping,
@@ -173,6 +174,57 @@ def restore(
     return Restored(None, sink.sampling_rate, sink.num_frames, sink.path, warnings)
 
 
+def restore_stream(
+    blocks: Iterable[np.ndarray],
+    sampling_rate: float,
+    model: UnlossyModel | OnnxModel | str | os.PathLike[str] | None = None,
+    *,
+    detail: float = 1.0,
+    clips: bool = False,
+) -> Iterator[np.ndarray]:
+    """Restore audio while it comes in, such as that of a player or a server: the samples that [`restore`] gives.
+
+    They come out [`stream_delay`] later than they went in, and the time that the network takes: 1.7 s of audio, worked
+    on in blocks that are as short as the network's reach allows.
+
+    Args:
+        blocks (iterable of `np.ndarray` of shape `(channels, samples)`): float, ±1, 1 to 8 channels in the default
+            layout, in whatever lengths they come; the same number of channels in all.
+        sampling_rate (`int`): theirs, 8 to 192 kHz [Hz].
+        model, detail: see [`restore`].
+        clips (`bool`, defaults to `False`): whether what is written clips at full scale, as integers do: the level is
+            turned down around peaks then.
+
+    Yields:
+        `np.ndarray` of shape `(channels, samples)`: float32, at the input's rate, or at 44.1 kHz if that is more.
+
+    Raises:
+        ValueError: `detail` or `sampling_rate` out of range, no restorer, or blocks that are none.
+    """
+    if not 0 <= detail <= 1:
+        raise ValueError(f"detail must be from 0 to 1, got {detail}")
+    rate = check_rate("sampling_rate", sampling_rate)
+    network: UnlossyModel | OnnxModel = ready_model(model, _load, "unlossy")
+    working_rate = max(rate, network.config.sampling_rate)
+    chain: list[Stage] = []
+    for block, last in mark_last(iter(blocks)):
+        block = ArraySource(block, rate).samples if block.shape[-1] else block
+        if not chain:
+            speakers = DEFAULT_SPEAKERS[len(block)]
+            correction = _Correction(network, working_rate, speakers, detail, 0.0, clips, {}, guard_seconds=0.02)
+            chain = [Resampler(rate, working_rate, len(block)), correction]
+        for stage in chain:
+            block = stage.process(block, last)
+        if block.shape[1]:
+            yield block
+
+
+def stream_delay(model: UnlossyModel | OnnxModel) -> float:
+    """How much audio [`restore_stream`] holds back at most, without the time that the network takes [s]."""
+    reach, size = model_blocks(model.config, 0.0)
+    return (reach + size) / model.config.sampling_rate + 0.04  # the peak guard, and the resamplers
+
+
 class _Correction:
     """The stage that adds to the audio what the network changes, and guards the peaks."""
 
@@ -185,6 +237,7 @@ class _Correction:
         block_seconds: float,
         clips: bool,
         workers: dict[str, Any],
+        guard_seconds: float = 1.0,
     ):
         self.clips = clips
         channels = len(speakers)
@@ -201,7 +254,7 @@ class _Correction:
             ),
             Resampler(model_rate, rate, channels),
         ]
-        self.guard = PeakGuard(rate)
+        self.guard = PeakGuard(rate, guard_seconds)
         self.originals = np.zeros((channels, 0), np.float32)
         self.changes = np.zeros((channels, 0), np.float32)
 
@@ -260,4 +313,4 @@ def _run_in_torch(model: UnlossyModel, audio: np.ndarray, detail: float, offset:
         return model(degraded, detail=detail, offset=offset).audio_values[0].cpu().numpy()
 
 
-__all__ = ["Restored", "restore"]
+__all__ = ["Restored", "restore", "restore_stream", "stream_delay"]

@@ -88,7 +88,8 @@ class Overlapping:
             start = max(stop - self.reach, 0)
             self.pending, self.position, self.done = self.pending[:, start:], self.position + start, stop - start
         self.begun.append(zip(self.map(self.function, blocks, positions), kept, strict=True))
-        ready = self.begun if last else self.begun[:-1]
+        # Side by side, the next blocks begin before the results of these are asked for.
+        ready = self.begun if last or self.at_once == 1 else self.begun[:-1]
         self.begun = self.begun[len(ready) :]
         parts = [result[:, part] for results in ready for result, part in results]
         return np.concatenate(parts, axis=1) if parts else block[:, :0]
@@ -118,11 +119,13 @@ class PeakGuard:
 
     Args:
         rate (`int`): of the audio [Hz].
+        block_seconds (`float`, defaults to 1.0): how much is worked on at a time [s].
     """
 
-    def __init__(self, rate: int):
+    def __init__(self, rate: int, block_seconds: float = 1.0):
         reach = round(GUARD_SECONDS * rate)
-        self.overlapping = Overlapping(lambda block, _: _guard_peaks(block, reach), 2 * reach, rate)
+        size = max(round(block_seconds * rate), 2 * reach)
+        self.overlapping = Overlapping(lambda block, _: _guard_peaks(block, reach), 2 * reach, size)
 
     def process(self, block: np.ndarray, last: bool = False, limit: np.ndarray | None = None) -> np.ndarray:
         """
@@ -281,7 +284,9 @@ class Collector:
 
 def mark_last(blocks: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, bool]]:
     """Each block, and whether it is the last."""
-    current = next(blocks)
+    current = next(blocks, None)
+    if current is None:
+        return
     for following in blocks:
         yield current, False
         current = following
