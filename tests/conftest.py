@@ -13,20 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pytest
 import soundfile
+from signals import RATE, TINY, TINY_AUTOENCODER, clip
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from unlossy import UnlossyAutoencoder, UnlossyModel
-
-SAMPLING_RATE = 44_100  # [Hz]
-TINY: dict[str, Any] = {"hidden_sizes": (8, 8), "depths": (1, 1), "embedding_size": 32, "detail_size": 16}
-TINY_AUTOENCODER: dict[str, Any] = {
-    "hidden_sizes": (24, 16),
-    "depths": (1, 1),
-    "embedding_size": 32,
-    "envelope_size": 8,
-}
 
 
 @pytest.fixture(scope="session")
@@ -78,8 +70,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from unlossy import UnlossyConfig, UnlossyModel
 
     folder = tmp_path_factory.mktemp("tiny-model")
-    config = UnlossyConfig(hidden_sizes=(8, 8), depths=(1, 1), embedding_size=32, detail_size=16)
-    UnlossyModel(config).save_pretrained(folder)
+    UnlossyModel(UnlossyConfig(**TINY)).save_pretrained(folder)
     return folder
 
 
@@ -91,13 +82,9 @@ def tiny_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny-pairs")
     clips = folder / "clips"
     clips.mkdir()
-    random = np.random.default_rng(0)
-    time = np.arange(SAMPLING_RATE) / SAMPLING_RATE
     table = ["file,source,title,license,split"]
     for number in range(12):
-        chord = np.sin(2 * np.pi * random.uniform(200, 2000, (3, 1)) * time).sum(axis=0)
-        audio = 0.1 * chord + random.normal(0, 0.05, (2, SAMPLING_RATE)) * np.exp(-6 * (time % 0.25))
-        soundfile.write(clips / f"{number}.flac", np.clip(audio, -1, 1).T, SAMPLING_RATE, subtype="PCM_16")
+        soundfile.write(clips / f"{number}.flac", clip(1, seed=number).T, RATE, subtype="PCM_16")
         table.append(f"{number}.flac,rendered,piece,CC0-1.0,{'train' if number > 3 else 'validation'}")
     (clips / "clips.csv").write_text("\n".join(table))
     dataset.build(clips, folder / "pairs", workers=1)
@@ -111,11 +98,11 @@ def write_chord(tmp_path: Path) -> Callable[..., Path]:
     def write(name: str = "song.wav", *, seconds: float = 0.5) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        time = np.arange(round(seconds * SAMPLING_RATE)) / SAMPLING_RATE
+        time = np.arange(round(seconds * RATE)) / RATE
         left, right = (
             sum(0.15 * np.sin(2 * np.pi * root * ratio * time) for ratio in (1, 1.25, 1.5)) for root in (220, 440)
         )
-        soundfile.write(path, np.stack([left, right], axis=1), SAMPLING_RATE)
+        soundfile.write(path, np.stack([left, right], axis=1), RATE)
         return path
 
     return write

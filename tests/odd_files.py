@@ -9,8 +9,7 @@ from typing import Any
 
 import av
 import numpy as np
-
-RATE = 44_100
+from signals import RATE, find_lag
 
 
 def make_music(seconds: float, rate: int = RATE, channels: int = 2, seed: int = 0) -> np.ndarray:
@@ -46,14 +45,10 @@ def caf_bytes(samples: np.ndarray, rate: int, layout: int) -> bytes:
     return b"caff" + bytes([0, 1, 0, 0]) + body
 
 
-def find_lag(audio: np.ndarray, reference: np.ndarray) -> int:
-    """By how many samples the end of `audio` is late, from the cross-correlation of the first channels' last 0.4 s."""
-    length = 2 * RATE // 5
-    size = 4 * length
-    start = reference.shape[1] - length
-    spectra = [np.fft.rfft(signal[0, start : start + length], size) for signal in (audio, reference)]
-    peak = int(np.argmax(np.fft.irfft(spectra[0] * spectra[1].conj(), size)))
-    return peak if peak < size // 2 else peak - size
+def find_lag_of_end(audio: np.ndarray, reference: np.ndarray) -> int:
+    """By how many samples the end of `audio` is late, from the last 0.4 s of `reference`."""
+    last = slice(reference.shape[1] - 2 * RATE // 5, reference.shape[1])
+    return find_lag(audio[:, last], reference[:, last])
 
 
 def encode(

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import soundfile
-from conftest import SAMPLING_RATE, Space
+from conftest import Space
 from links import LINK, anchors
+from signals import RATE
 
 import unlossy_cli.command_line
 import unlossy_training.command_line
@@ -155,15 +156,15 @@ def test_every_training_in_a_document_has_what_it_needs(sources: None) -> None:
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that the documents' examples work in: song.mp3, song.flac, music/ and more/."""
-    time = np.arange(round(2.5 * SAMPLING_RATE)) / SAMPLING_RATE
+    time = np.arange(round(2.5 * RATE)) / RATE
     hiss = np.random.default_rng(0).normal(0, 0.05, (2, time.size)) * np.exp(-6 * (time % 0.25))
     audio = (0.2 * np.sin(2 * np.pi * np.array([[440.0], [554.4]]) * time) + hiss).astype(np.float32)
     for name, gain in (("song.flac", 1.0), ("music/one.flac", 0.5), ("music/other.flac", -0.7)):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        soundfile.write(tmp_path / name, gain * audio.T, SAMPLING_RATE, subtype="PCM_16")
-    (tmp_path / "song.mp3").write_bytes(encode(audio, SAMPLING_RATE, "mp3", 64))
+        soundfile.write(tmp_path / name, gain * audio.T, RATE, subtype="PCM_16")
+    (tmp_path / "song.mp3").write_bytes(encode(audio, RATE, "mp3", 64))
     (tmp_path / "more").mkdir()
-    (tmp_path / "more" / "third.ogg").write_bytes(encode(audio, SAMPLING_RATE, "vorbis", 96))
+    (tmp_path / "more" / "third.ogg").write_bytes(encode(audio, RATE, "vorbis", 96))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

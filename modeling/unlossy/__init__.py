@@ -1,58 +1,48 @@
 """Unlossy restores music and speech that was saved as MP3, AAC, Vorbis or Opus at a low bitrate.
 
-Importing it registers the models with transformers: the restorer with `AutoModel` and `pipeline("audio-to-audio", …)`,
-the autoencoder with `AutoModel` and `AutoModelForAudioTokenization`.
+`restore` and what goes with it need neither PyTorch nor transformers. The classes and functions that do are imported
+when they are first named. That, or importing transformers, registers the models there: the restorer with `AutoModel`
+and `pipeline("audio-to-audio", …)`, the autoencoder with `AutoModel` and `AutoModelForAudioTokenization`.
 """
 
-from importlib.metadata import requires, version
+import importlib.util
+import sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.metadata import version
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-try:
-    from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForAudioTokenization
-    from transformers.pipelines import PIPELINE_REGISTRY
-except OSError as error:
-    if "torchaudio" not in str(error):
-        raise
-    # transformers imports torchaudio wherever it is installed, and that loads only beside the torch it was built for.
-    needs = (need.split(";")[0].strip() for need in requires("unlossy") or [])
-    pair = " ".join(dict.fromkeys(need for need in needs if need.startswith(("torch==", "torchaudio=="))))
-    raise ImportError(
-        f"torchaudio {version('torchaudio')} does not load beside torch {version('torch')}: remove it: `pip uninstall "
-        f"torchaudio`, since restoring does not need it, or take a pair that fits: `pip install {pair}`."
-    ) from None
-
-from .autoencoding import SHIPPED_AUTOENCODER, decode, encode, load_autoencoder
 from .embedding import Embedding, EmbeddingError, load_embedding, save_embedding
 from .hub.audio_unlossy import AudioError, TruncatedError
-from .hub.configuration_unlossy import UnlossyConfig
-from .hub.configuration_unlossy_autoencoder import UnlossyAutoencoderConfig
-from .hub.feature_extraction_unlossy import UnlossyFeatureExtractor
-from .hub.modeling_unlossy import UnlossyEncoderOutput, UnlossyModel, UnlossyOutput, UnlossyPreTrainedModel
-from .hub.modeling_unlossy_autoencoder import (
-    UnlossyAutoencoder,
-    UnlossyAutoencoderDecoderOutput,
-    UnlossyAutoencoderEncoderOutput,
-    UnlossyAutoencoderOutput,
-    UnlossyAutoencoderPreTrainedModel,
-)
-from .hub.pipeline_unlossy import UnlossyPipeline
-from .hub.restoration_unlossy import SHIPPED_MODEL, ModelNotFoundError, Restored, load_model, restore
-from .similarity import Neighbour, similar
+from .hub.loading_unlossy import SHIPPED_MODEL, ModelNotFoundError, import_transformers, load_model
+from .hub.onnx_unlossy import OnnxModel
+from .hub.restoration_unlossy import Restored, restore
+
+if TYPE_CHECKING:
+    from .registration import (
+        SHIPPED_AUTOENCODER,
+        Neighbour,
+        UnlossyAutoencoder,
+        UnlossyAutoencoderConfig,
+        UnlossyAutoencoderDecoderOutput,
+        UnlossyAutoencoderEncoderOutput,
+        UnlossyAutoencoderOutput,
+        UnlossyAutoencoderPreTrainedModel,
+        UnlossyConfig,
+        UnlossyEncoderOutput,
+        UnlossyFeatureExtractor,
+        UnlossyModel,
+        UnlossyOutput,
+        UnlossyPipeline,
+        UnlossyPreTrainedModel,
+        decode,
+        encode,
+        load_autoencoder,
+        similar,
+    )
 
 __version__ = version("unlossy")
-
-for config, model in ((UnlossyConfig, UnlossyModel), (UnlossyAutoencoderConfig, UnlossyAutoencoder)):
-    AutoConfig.register(config.model_type, config)
-    AutoModel.register(config, model)
-    AutoFeatureExtractor.register(config, UnlossyFeatureExtractor)
-AutoModelForAudioTokenization.register(UnlossyAutoencoderConfig, UnlossyAutoencoder)
-PIPELINE_REGISTRY.register_pipeline("audio-to-audio", UnlossyPipeline, pt_model=AutoModel, type="audio")
-
-# A saved model carries its own code, so that it loads where this package is not installed (trust_remote_code=True).
-UnlossyConfig.register_for_auto_class()
-UnlossyAutoencoderConfig.register_for_auto_class()
-UnlossyModel.register_for_auto_class("AutoModel")
-UnlossyAutoencoder.register_for_auto_class("AutoModelForAudioTokenization")
-UnlossyFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
 
 __all__ = [
     "SHIPPED_AUTOENCODER",
@@ -62,6 +52,7 @@ __all__ = [
     "EmbeddingError",
     "ModelNotFoundError",
     "Neighbour",
+    "OnnxModel",
     "Restored",
     "TruncatedError",
     "UnlossyAutoencoder",
@@ -86,3 +77,49 @@ __all__ = [
     "save_embedding",
     "similar",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'unlossy' has no attribute {name!r}")
+    missing = next((module for module in ("torch", "transformers") if importlib.util.find_spec(module) is None), None)
+    if missing is not None:
+        raise ImportError(f'unlossy.{name} needs {missing}: pip install "unlossy[torch]"')
+    import_transformers()
+    return getattr(importlib.import_module("unlossy.registration"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _RegisterWithTransformers(MetaPathFinder):
+    """Registers the models when transformers is imported, so that nobody who doesn't use it waits for it."""
+
+    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name != "transformers":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.loader is None or importlib.util.find_spec("torch") is None:
+            return spec
+        execute = spec.loader.exec_module
+
+        def execute_and_register(module: ModuleType) -> None:
+            execute(module)
+            if not any(_is_being_imported(name) for name in list(sys.modules) if name.startswith("unlossy.")):
+                importlib.import_module("unlossy.registration")
+
+        spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        return spec
+
+
+def _is_being_imported(name: str) -> bool:
+    """Then it is this package that imports transformers, and whoever names a class of it registers the models."""
+    return getattr(getattr(sys.modules[name], "__spec__", None), "_initializing", False)
+
+
+if "transformers" in sys.modules:
+    importlib.import_module("unlossy.registration")
+else:
+    sys.meta_path.insert(0, _RegisterWithTransformers())

@@ -19,9 +19,10 @@ import torch
 from .embedding import Embedding, EmbeddingError, fingerprint_of
 from .hub.audio_writing_unlossy import AudioWriter
 from .hub.layout_unlossy import channel_groups
+from .hub.loading_unlossy import load_checkpoint, ready_model
 from .hub.modeling_unlossy_autoencoder import UnlossyAutoencoder
 from .hub.resampling_unlossy import Resampler
-from .hub.restoration_unlossy import Restored, load_checkpoint, ready_model
+from .hub.restoration_unlossy import Restored
 from .hub.spectral_unlossy import num_frames
 from .hub.streaming_unlossy import (
     Audio,

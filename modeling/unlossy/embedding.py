@@ -14,6 +14,7 @@ import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors import SafetensorError
@@ -21,8 +22,10 @@ from safetensors.numpy import load, save
 
 from .hub.audio_writing_unlossy import TemporaryFile
 from .hub.layout_unlossy import DEFAULT_SPEAKERS, Speakers, channel_groups
-from .hub.modeling_unlossy import UnlossyModel
-from .hub.modeling_unlossy_autoencoder import UnlossyAutoencoder
+
+if TYPE_CHECKING:
+    from .hub.modeling_unlossy import UnlossyModel
+    from .hub.modeling_unlossy_autoencoder import UnlossyAutoencoder
 
 FORMAT = "unlossy-embedding-2"
 SUFFIX = ".embedding.safetensors"
@@ -77,7 +80,7 @@ class Embedding:
         return self.num_frames / self.sampling_rate
 
 
-def fingerprint_of(model: UnlossyModel | UnlossyAutoencoder) -> str:
+def fingerprint_of(model: "UnlossyModel | UnlossyAutoencoder") -> str:
     """Hash of a model's configuration and weights, wherever it was loaded from: all that its output depends on."""
     digest = hashlib.sha256(json.dumps(model.config.own_fields(), sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):

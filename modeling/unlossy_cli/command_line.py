@@ -67,6 +67,15 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="(default: auto)")
 
 
+def _add_backend(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--backend",
+        choices=("auto", "onnx", "torch"),
+        default="auto",
+        help="what the network runs in: ONNX Runtime or PyTorch (default: auto, PyTorch where there is a GPU for it)",
+    )
+
+
 def _track(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not the number of a track, from 1")
@@ -103,6 +112,7 @@ def _add_restore(parser: argparse.ArgumentParser) -> None:
     )
     _add_model(parser)
     _add_device(parser)
+    _add_backend(parser)
     parser.add_argument(
         "--format",
         choices=OUTPUT_FORMATS,

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from unlossy_cli.planning import is_taken, warn
 from unlossy_cli.progress import progress_bar
-from unlossy_cli.quiet import silence_libraries, silence_transformers
+from unlossy_cli.quiet import silence_libraries
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Decode the embedding that the arguments name, and return the exit code."""
     silence_libraries()
-    from unlossy.autoencoding import decode, load_autoencoder
-    from unlossy.embedding import SUFFIX, load_embedding
+    from unlossy import decode, load_autoencoder, load_embedding
+    from unlossy.embedding import SUFFIX
 
     source: Path = arguments.input
     stem = source.name.removesuffix(SUFFIX).removesuffix(".safetensors")
@@ -20,7 +20,6 @@ def run(arguments: argparse.Namespace) -> int:
     if is_taken(output, arguments.overwrite):
         raise ValueError(f"{output}: exists already; add --overwrite to replace it")
     embedding = load_embedding(source)  # a file that can't be used is reported before the model is loaded
-    silence_transformers()
     model = load_autoencoder(arguments.model, arguments.device)
     with progress_bar(source.name) as report:
         decoded = decode(

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from unlossy_cli.planning import is_taken, offer_partial, warn
 from unlossy_cli.progress import progress_bar
-from unlossy_cli.quiet import silence_libraries, silence_transformers
+from unlossy_cli.quiet import silence_libraries
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Encode the file that the arguments name, and return the exit code."""
     silence_libraries()
-    from unlossy.autoencoding import encode, load_autoencoder
-    from unlossy.embedding import SUFFIX, save_embedding
+    from unlossy import encode, load_autoencoder, save_embedding
+    from unlossy.embedding import SUFFIX
     from unlossy.hub.audio_unlossy import AudioReader
 
     source: Path = arguments.input
@@ -23,7 +23,6 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"{output}: exists already; add --overwrite to replace it")
     # A file that can't be opened is reported before the model is loaded.
     with offer_partial(), AudioReader(source, strict=arguments.strict, partial=arguments.partial) as reader:
-        silence_transformers()
         model = load_autoencoder(arguments.model, arguments.device)
         with progress_bar(source.name) as report:
             embedding = encode(reader, model, progress=report)

@@ -13,10 +13,3 @@ def silence_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-
-
-def silence_transformers() -> None:
-    """Turn off the progress bar of loading weights: it is over in milliseconds, and not the bar the user waits for."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()

@@ -24,6 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = Settings(
         model=arguments.model,
         device=arguments.device,
+        backend=arguments.backend,
         detail=arguments.detail,
         format=audio_format,
         bit_depth=arguments.bit_depth or "24",
@@ -70,7 +71,7 @@ def _restore(jobs: Sequence[Job], settings: Settings, share: Share) -> list[Outc
     outcomes += [Outcome(job, skipped=True) for job in taken]
     jobs = [job for job in jobs if job not in taken]
     workers = 1
-    if (len(jobs) > 1 or share.world_size > 1) and _runs_on_cpu(settings.device):
+    if (len(jobs) > 1 or share.world_size > 1) and _runs_on_cpu(settings):
         workers, threads = count_workers(len(jobs), share.local_world_size)
         settings = replace(settings, threads=threads)
     done: dict[Job, float] = {}
@@ -96,9 +97,9 @@ def _restore(jobs: Sequence[Job], settings: Settings, share: Share) -> list[Outc
     return outcomes
 
 
-def _runs_on_cpu(device: str) -> bool:
-    if device != "auto":
-        return device == "cpu"
-    import torch
+def _runs_on_cpu(settings: Settings) -> bool:
+    if settings.device != "auto" or settings.backend == "onnx":
+        return settings.device in ("auto", "cpu")
+    from unlossy.hub.loading_unlossy import has_gpu
 
-    return not torch.cuda.is_available() and not torch.backends.mps.is_available()
+    return not has_gpu()

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from unlossy_cli.planning import describe, offer_partial, search, warn
 from unlossy_cli.progress import progress_bar
-from unlossy_cli.quiet import silence_libraries, silence_transformers
+from unlossy_cli.quiet import silence_libraries
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Rank the files of the folder that the arguments name, and return the exit code."""
     silence_libraries()
-    from unlossy.autoencoding import load_autoencoder
-    from unlossy.embedding import SUFFIX, Embedding
+    from unlossy import Embedding, load_autoencoder
+    from unlossy.embedding import SUFFIX
     from unlossy.similarity import embedding_of, rank
 
     folder, query = arguments.folder, arguments.query
@@ -25,7 +25,6 @@ def run(arguments: argparse.Namespace) -> int:
     files = [path for path in files if not (path.exists() and query.exists() and path.samefile(query))]
     if not files:
         raise ValueError(f"{folder}: no audio files or embeddings in this folder to compare with")
-    silence_transformers()
     model = load_autoencoder(arguments.model, arguments.device)
     options = {"strict": arguments.strict, "partial": arguments.partial}
     with offer_partial():

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from unlossy_cli.memory import keep_freed_memory
 from unlossy_cli.planning import STANDARD, Job, Outcome, call, describe, offer_partial
-from unlossy_cli.quiet import silence_libraries, silence_transformers
+from unlossy_cli.quiet import silence_libraries
 
 if TYPE_CHECKING:
-    from unlossy import UnlossyModel
+    from unlossy import OnnxModel, UnlossyModel
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,9 @@ class Settings:
     strict: bool = False
     partial: bool = False
     track: int | None = None
+    backend: str = "auto"
     local_rank: int = 0
-    threads: int | None = None  # None: PyTorch's own choice
+    threads: int | None = None  # None: as many as there are cores
 
 
 def find_problem(job: Job) -> str | None:
@@ -78,7 +79,7 @@ def _restore(job: Job, settings: Settings, progress: Callable[[float], None]) ->
     with offer_partial(), AudioReader(source, track=settings.track, strict=strict, partial=partial) as reader:
         try:
             model = _load_model(settings)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, ImportError) as error:
             return Outcome(job, describe(error), fatal=True)
         except Exception as error:  # what safetensors and PyTorch raise for weights that don't fit
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -119,15 +120,18 @@ def _file_for(output: Path) -> Iterator[Path]:
 
 
 @functools.cache
-def _load_model(settings: Settings) -> "UnlossyModel":
+def _load_model(settings: Settings) -> "UnlossyModel | OnnxModel":
+    from unlossy import OnnxModel, load_model
+
+    keep_freed_memory()
+    model = load_model(settings.model, settings.device, settings.backend, settings.threads)
+    if isinstance(model, OnnxModel):
+        return model
     import torch
 
-    from unlossy.hub.restoration_unlossy import load_model
-
-    silence_transformers()
-    keep_freed_memory()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    if settings.device in ("auto", "cuda") and torch.cuda.is_available():
-        torch.cuda.set_device(settings.local_rank % torch.cuda.device_count())
-    return load_model(settings.model, settings.device)
+    if model.device.type == "cuda":
+        device = torch.device("cuda", settings.local_rank % torch.cuda.device_count())
+        model.to(device)  # type: ignore[arg-type]  # transformers hides what it takes
+    return model

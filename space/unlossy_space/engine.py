@@ -13,24 +13,23 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from huggingface_hub import snapshot_download
 
-from unlossy_cli.quiet import silence_transformers
 from unlossy_space.sessions import Sessions, is_stopped
 
 if TYPE_CHECKING:
-    from unlossy import UnlossyAutoencoder, UnlossyModel
+    from unlossy import OnnxModel, UnlossyAutoencoder, UnlossyModel
 
 try:
     import spaces  # there on Hugging Face Spaces only
 except ImportError:
     spaces = None
 
-_WEIGHTS = ["config.json", "model.safetensors"]  # of a model's repository, in which there is more
+_WEIGHTS = ["config.json", "model.safetensors", "onnx/*"]  # of a model's repository, in which there is more
 _GPU_START, _GPU_SPEED = 10, 30  # [s] to start; and how many times faster than real time at least
 
 # One queue for everybody, first come, first served; two at a time, so that a long clip lets short ones pass.
 QUEUE: dict[str, Any] = {"concurrency_id": "work", "concurrency_limit": 2}
 
-_model: "Future[UnlossyModel] | None" = None
+_model: "Future[UnlossyModel | OnnxModel] | None" = None
 _autoencoder: "Future[UnlossyAutoencoder] | None" = None
 
 
@@ -73,10 +72,9 @@ def load(name: str | None = None, revision: str | None = None) -> None:
     """
     global _model, _autoencoder
 
-    def load_it() -> "UnlossyModel":
+    def load_it() -> "UnlossyModel | OnnxModel":
         from unlossy import load_model
 
-        silence_transformers()
         if name is None or revision is None:
             return load_model(name)
         return load_model(snapshot_download(name, revision=revision, allow_patterns=_WEIGHTS))

@@ -219,7 +219,7 @@ def test_missing_checkpoint_stops_at_once(
 def test_a_package_without_its_checkpoint_says_so(
     write_chord: WriteChord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("unlossy.hub.restoration_unlossy.SHIPPED_MODEL", str(tmp_path / "nowhere"))
+    monkeypatch.setattr("unlossy.hub.loading_unlossy.SHIPPED_MODEL", str(tmp_path / "nowhere"))
     # Models are cached by their settings: no other test has these.
     assert main(["restore", str(write_chord()), "--detail", "0.125"]) == 2
     assert "install unlossy again" in error_of(capsys)

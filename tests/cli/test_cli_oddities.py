@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import soundfile
-from odd_files import RATE, encode, frames_of_mp3, make_music, two_tracks
+from odd_files import encode, frames_of_mp3, make_music, two_tracks
+from signals import RATE
 
 from unlossy_cli import main, restore, workers
 from unlossy_cli.work import Settings

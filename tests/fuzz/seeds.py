@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from odd_files import RATE, caf_bytes, encode, id3_tag, make_music, two_tracks, wav_bytes
+from odd_files import caf_bytes, encode, id3_tag, make_music, two_tracks, wav_bytes
+from signals import RATE
 
 SECONDS = 0.4
 # Container, codec, sample format, rate and channels, and the container's options.

@@ -8,19 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from signals import CANON, RATE, noise, tones
 
 from unlossy import UnlossyAutoencoder, UnlossyModel, decode, encode, load_autoencoder
 from unlossy.embedding import BITS, Embedding, EmbeddingError, from_bytes, to_bytes
 from unlossy.hub.audio_unlossy import AudioReader
-
-RATE = 44_100
-EXAMPLE = Path(__file__).parents[2] / "space" / "examples" / "canon.flac"
-
-
-def music(samples: int, channels: int = 2) -> np.ndarray:
-    random = np.random.default_rng(0)
-    tones = np.sin(np.arange(samples) * random.uniform(0.02, 0.5, (channels, 4, 1))).sum(axis=1)
-    return (0.03 * tones + random.normal(0, 0.005, (channels, samples))).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +34,7 @@ def decoded(embedding: Embedding, model: UnlossyAutoencoder, **options: float) -
 
 @pytest.mark.parametrize("samples", [1, 30_000, 98_765])
 def test_blocks_give_the_embedding_and_the_audio_of_the_whole(autoencoder: UnlossyAutoencoder, samples: int) -> None:
-    audio = music(samples)
+    audio = tones(samples)
     embedding = encode(audio, autoencoder, sampling_rate=RATE, block_seconds=0.2)
     with torch.no_grad():
         whole = autoencoder.encode(torch.from_numpy(audio)[None]).embeddings
@@ -59,7 +51,7 @@ def test_blocks_give_the_embedding_and_the_audio_of_the_whole(autoencoder: Unlos
 
 @pytest.mark.parametrize(("rate", "channels"), [(8_000, 1), (48_000, 2), (96_000, 1), (44_100, 6)])
 def test_rate_length_and_channels_come_back(autoencoder: UnlossyAutoencoder, rate: int, channels: int) -> None:
-    audio = music(rate // 7, channels)
+    audio = tones(rate // 7, channels)
     embedding = encode(audio, autoencoder, sampling_rate=rate)
     assert embedding.values.shape[0] == {1: 1, 2: 1, 6: 4}[channels]
     given = decode(embedding, autoencoder)
@@ -86,7 +78,7 @@ def test_files_keep_their_tags_and_stay_within_full_scale(
 def test_an_embedding_of_another_model_or_length_is_refused(
     autoencoder: UnlossyAutoencoder, make_autoencoder: Callable[..., UnlossyAutoencoder]
 ) -> None:
-    embedding = encode(music(10_000), autoencoder, sampling_rate=RATE)
+    embedding = encode(tones(10_000), autoencoder, sampling_rate=RATE)
     other = make_autoencoder(embedding_size=16)
     with pytest.raises(EmbeddingError, match=r"made by the model .* name that one with --model"):
         decode(embedding, other)
@@ -99,7 +91,7 @@ def test_an_embedding_of_another_model_or_length_is_refused(
 
 def test_a_model_may_be_given_by_its_name(autoencoder: UnlossyAutoencoder, tmp_path: Path) -> None:
     autoencoder.save_pretrained(tmp_path / "model")
-    audio = np.random.default_rng(0).normal(0, 0.1, (2, 20_000)).astype(np.float32)
+    audio = noise(20_000)
     embedding = encode(audio, str(tmp_path / "model"), sampling_rate=44_100)
     np.testing.assert_array_equal(embedding.values, encode(audio, autoencoder, sampling_rate=44_100).values)
     decode(embedding, tmp_path / "model", output=tmp_path / "decoded.audio", format="wav")
@@ -109,7 +101,7 @@ def test_a_model_may_be_given_by_its_name(autoencoder: UnlossyAutoencoder, tmp_p
 
 def test_a_restorer_is_refused(lively_model: UnlossyModel, tiny_model: Path) -> None:
     with pytest.raises(ValueError, match="is a restorer: name an autoencoder with --model"):
-        encode(music(10_000), lively_model, sampling_rate=RATE)  # type: ignore[arg-type]
+        encode(tones(10_000), lively_model, sampling_rate=RATE)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="is a restorer"):
         load_autoencoder(tiny_model)
 
@@ -117,7 +109,7 @@ def test_a_restorer_is_refused(lively_model: UnlossyModel, tiny_model: Path) -> 
 def test_the_shipped_autoencoder_rebuilds_what_it_knows_at_eleven_to_one() -> None:
     model = load_autoencoder()
     assert model.config.compression_ratio >= 11
-    with AudioReader(EXAMPLE) as reader:
+    with AudioReader(CANON) as reader:
         audio = np.concatenate(list(reader.blocks(RATE)), axis=1)
     embedding = encode(audio, model, sampling_rate=RATE)
     assert embedding.values.size * 11 <= 1.01 * audio.size

@@ -6,54 +6,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from signals import RATE, find_lag, noise, notes
 
 from unlossy import codecs
 from unlossy.codecs import BITRATE_RANGES, CODECS, check_bitrate, decode, degrade, encode
 from unlossy.hub.audio_unlossy import AudioError, AudioReader
-
-RATE = 44_100
-
-
-def make_music(frames: int, channels: int = 2, rate: int = RATE) -> np.ndarray:
-    random = np.random.default_rng(0)
-    time = np.arange(frames) / rate
-    audio = np.zeros((channels, frames))
-    for _ in range(12):
-        frequency, beat = random.uniform(80, 6000), random.uniform(2, 5)
-        audio += (
-            random.normal(size=(channels, 1)) * np.sin(2 * np.pi * frequency * time) * np.exp(-5 * (time * beat % 1))
-        )
-    # Drawn last, so that the notes are the same at every rate and length.
-    audio += 0.01 * random.normal(size=(channels, frames))
-    return (0.5 * audio / np.abs(audio).max()).astype(np.float32)
-
-
-def make_noise(frames: int, channels: int = 2) -> np.ndarray:
-    return np.random.default_rng(1).normal(scale=0.1, size=(channels, frames)).astype(np.float32)
-
-
-def find_offset(reference: np.ndarray, audio: np.ndarray) -> int:
-    size = 2 * reference.shape[1]
-    correlation = np.fft.irfft(np.fft.rfft(audio[0], size) * np.fft.rfft(reference[0], size).conj(), size)
-    peak = int(np.argmax(correlation))
-    return peak if peak < size // 2 else peak - size
 
 
 @pytest.mark.parametrize("frames", [RATE + 1, 5_001, 1_000])
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("codec", CODECS)
 def test_decoded_audio_is_aligned(codec: str, channels: int, frames: int) -> None:
-    for audio in (make_music(frames, channels), make_noise(frames, channels)):
+    for audio in (notes(frames, channels), noise(frames, channels)):
         result = decode(encode(audio, RATE, codec, 96), frames)
         assert result.shape == audio.shape
         assert result.dtype == np.float32
-        assert find_offset(audio, result) == 0
+        assert find_lag(result, audio) == 0
 
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("channels", [1, 2])
 def test_lowest_and_highest_bitrates_work(codec: str, channels: int) -> None:
-    audio = make_music(20_000, channels)
+    audio = notes(20_000, channels)
     sizes = []
     for bitrate_kbps in BITRATE_RANGES[codec][channels]:
         data = encode(audio, RATE, codec, bitrate_kbps)
@@ -64,46 +38,46 @@ def test_lowest_and_highest_bitrates_work(codec: str, channels: int) -> None:
 
 def test_mp3_has_a_constant_bitrate() -> None:
     for bitrate_kbps in (24, 64, 320):
-        data = encode(make_music(3 * RATE), RATE, "mp3", bitrate_kbps)
+        data = encode(notes(3 * RATE), RATE, "mp3", bitrate_kbps)
         assert len(data) * 8 / 3 / 1000 == pytest.approx(bitrate_kbps, rel=0.06)
 
 
 @pytest.mark.parametrize("codec", ["mp3", "aac"])
 def test_variable_bitrate_by_quality(codec: str) -> None:
-    audio = make_music(RATE)
+    audio = notes(RATE)
     files = [encode(audio, RATE, codec, None, quality=quality) for quality in (0, 4, 9)]
     assert len(files[0]) > len(files[1]) > len(files[2])
     assert len(files[0]) > 2 * len(files[2])
     for data in files:
-        assert find_offset(audio, decode(data, RATE)) == 0
+        assert find_lag(decode(data, RATE), audio) == 0
 
 
 def test_joint_stereo_and_constant_opus() -> None:
-    audio = make_music(RATE)
+    audio = notes(RATE)
     assert encode(audio, RATE, "mp3", 128) != encode(audio, RATE, "mp3", 128, joint_stereo=False)
     constant = encode(audio, RATE, "opus", 64, opus_cbr=True)
     assert len(constant) * 8 / 1000 == pytest.approx(64, rel=0.06)
     assert len(encode(audio, RATE, "opus", 64)) > 1.2 * len(constant)
-    assert find_offset(audio, decode(constant, RATE)) == 0
+    assert find_lag(decode(constant, RATE), audio) == 0
 
 
 def test_vorbis_bitrate_grows_with_what_is_asked() -> None:
-    sizes = [len(encode(make_noise(RATE), RATE, "vorbis", kbps)) for kbps in (64, 72, 128, 192, 400)]
+    sizes = [len(encode(noise(RATE), RATE, "vorbis", kbps)) for kbps in (64, 72, 128, 192, 400)]
     assert sizes == sorted(sizes)
 
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_other_sampling_rates_are_converted(codec: str) -> None:
-    audio = encode(make_music(48_000, rate=48_000), 48_000, codec, 128)
-    assert find_offset(make_music(RATE), decode(audio, RATE)) == 0
+    audio = encode(notes(48_000, rate=48_000), 48_000, codec, 128)
+    assert find_lag(decode(audio, RATE), notes(RATE)) == 0
 
 
 def test_a_minute_of_vorbis_does_not_crash() -> None:
-    encode(make_noise(65 * RATE), RATE, "vorbis", 64)
+    encode(noise(65 * RATE), RATE, "vorbis", 64)
 
 
 def test_what_is_decoded_is_cut_or_padded() -> None:
-    data = encode(make_music(5_000), RATE, "mp3", 128)
+    data = encode(notes(5_000), RATE, "mp3", 128)
     assert decode(data, 4_000).shape == (2, 4_000)
     longer = decode(data, 6_000)
     assert longer.shape == (2, 6_000)
@@ -111,14 +85,14 @@ def test_what_is_decoded_is_cut_or_padded() -> None:
 
 
 def test_damaged_data_is_an_audio_error() -> None:
-    data = encode(make_music(5_000), RATE, "aac", 96)
+    data = encode(notes(5_000), RATE, "aac", 96)
     for damaged in (b"", b"no audio at all", data[:100], bytes(len(data))):
         with pytest.raises(AudioError, match="compressed audio"):
             decode(damaged, 5_000)
 
 
 def test_what_cannot_be_encoded() -> None:
-    audio = make_music(1_000)
+    audio = notes(1_000)
     for codec, bitrate_kbps, reason in (
         ("wma", 128, "unknown codec 'wma': choose one of mp3, aac, vorbis, opus"),
         ("mp3", 100, "no bitrate of 100 kbps: choose one of 24, 32"),
@@ -130,7 +104,7 @@ def test_what_cannot_be_encoded() -> None:
         with pytest.raises(ValueError, match=reason):
             encode(audio, RATE, codec, bitrate_kbps)
     with pytest.raises(ValueError, match="mono and stereo"):
-        encode(make_music(1_000, 3), RATE, "mp3", 128)
+        encode(notes(1_000, 3), RATE, "mp3", 128)
     with pytest.raises(ValueError, match="shape"):
         encode(audio[:, :0], RATE, "mp3", 128)
     with pytest.raises(ValueError, match="quality is 0 to 9"):
@@ -142,7 +116,7 @@ def test_what_cannot_be_encoded() -> None:
 
 @pytest.mark.parametrize(("codec", "suffix"), [("mp3", "mp3"), ("aac", "m4a"), ("vorbis", "ogg"), ("opus", "opus")])
 def test_degrading_a_file(tmp_path: Path, codec: str, suffix: str) -> None:
-    audio = make_music(100_003)
+    audio = notes(100_003)
     soundfile.write(tmp_path / "in.wav", audio.T, RATE, "FLOAT")
     output = tmp_path / f"out.{suffix}"
     degrade(tmp_path / "in.wav", output, codec, 96)
@@ -151,13 +125,13 @@ def test_degrading_a_file(tmp_path: Path, codec: str, suffix: str) -> None:
         frames = sum(block.shape[1] for block in reader.blocks(10_000))
         assert frames == -(-100_003 * reader.sampling_rate // RATE)
     result = decode(output.read_bytes(), 100_003)
-    assert find_offset(audio, result) == 0
+    assert find_lag(result, audio) == 0
     np.testing.assert_allclose(result, decode(encode(audio, RATE, codec, 96), 100_003), atol=1e-3)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["in.wav", output.name]
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    soundfile.write(tmp_path / "in.wav", make_music(20_000).T, RATE)
+    soundfile.write(tmp_path / "in.wav", notes(20_000).T, RATE)
 
     def close_and_cut(encoder: codecs._VorbisEncoder) -> None:
         encoder._file.close()
@@ -176,8 +150,8 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_cannot_be_degraded(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "in.wav", make_music(1_000).T, RATE)
-    soundfile.write(tmp_path / "surround.wav", make_music(1_000, 6).T, RATE)
+    soundfile.write(tmp_path / "in.wav", notes(1_000).T, RATE)
+    soundfile.write(tmp_path / "surround.wav", notes(1_000, 6).T, RATE)
     (tmp_path / "there.mp3").write_bytes(b"precious")
     with pytest.raises(ValueError, match="unknown codec"):
         degrade(tmp_path / "in.wav", tmp_path / "out.mp3", "mp2", 128)

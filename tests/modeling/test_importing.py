@@ -23,8 +23,8 @@ def unloadable_torchaudio(tmp_path: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     "command",
     [
-        ["-c", "import unlossy"],
-        ["-m", "unlossy_cli", "info", "song.mp3"],
+        ["-c", "import unlossy; unlossy.UnlossyModel"],
+        ["-m", "unlossy_cli", "similar", "song.mp3", "."],
         ["-m", "unlossy_training", "evaluate", "recordings/"],
     ],
 )
@@ -37,3 +37,55 @@ def test_torchaudio_that_does_not_load(unloadable_torchaudio: dict[str, str], co
     assert "_torchaudio.so" not in done.stderr
     if command[0] == "-m":
         assert done.stderr.splitlines() == [said]
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("imports", ["import unlossy, transformers", "import transformers, unlossy"])
+def test_the_models_are_known_to_transformers_in_whatever_order(imports: str) -> None:
+    code = f"""
+{imports}
+config = transformers.AutoConfig.for_model("unlossy")
+assert type(transformers.AutoModel.from_config(config)) is unlossy.UnlossyModel
+"""
+    run(code)
+
+
+def test_importing_unlossy_alone_imports_neither_torch_nor_transformers() -> None:
+    assert run("import sys, unlossy; print({'torch', 'transformers'} & set(sys.modules))").strip() == "set()"
+
+
+HIDE_TORCH = """
+import sys
+from importlib.abc import MetaPathFinder
+
+
+class Hidden(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "transformers"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Hidden())
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name in ("torch", "transformers") else find(name, package)
+"""
+
+
+def test_without_torch_a_class_says_what_to_install() -> None:
+    code = (
+        HIDE_TORCH
+        + """
+import unlossy
+try:
+    unlossy.UnlossyModel
+except ImportError as error:
+    print(error)
+"""
+    )
+    assert run(code).strip() == 'unlossy.UnlossyModel needs torch: pip install "unlossy[torch]"'

@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from signals import RATE
 
 from unlossy.codecs import decode, degrade, encode
 from unlossy.hub.audio_unlossy import AudioError
 from unlossy.inspection import inspect_file, measure_cutoff
-
-RATE = 44_100
 
 
 def make_noise(slope: float, rate: int = RATE, seconds: int = 3) -> np.ndarray:

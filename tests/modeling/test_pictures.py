@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from signals import RATE
 
 pytest.importorskip("matplotlib")
 from unlossy import pictures
-
-RATE = 44_100
 
 
 def tone(frequency: float, level_db: float, seconds: float = 2) -> np.ndarray:

@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from signals import RATE
 
 from unlossy import UnlossyAutoencoder, encode, similar
 from unlossy.codecs import degrade
 from unlossy.embedding import EmbeddingError, save_embedding
 from unlossy.similarity import best_match, embedding_of, rank
-
-RATE = 44_100
 
 
 def write_piece(path: Path, seed: int, seconds: float = 6.0) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from signals import RATE
 
 from unlossy.codecs import degrade
 from unlossy.hub.audio_unlossy import AudioReader
@@ -15,8 +16,6 @@ from unlossy.hub.audio_writing_unlossy import AudioWriter
 from unlossy.hub.layout_unlossy import DEFAULT_SPEAKERS
 from unlossy.hub.tags_unlossy import Tags
 from unlossy_space import clips
-
-RATE = 44_100
 
 
 def test_description_names_codec_bitrate_and_cutoff(tmp_path: Path) -> None:

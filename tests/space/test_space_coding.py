@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 import soundfile
+from signals import CANON
 
 gradio_client = pytest.importorskip("gradio_client")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-EXAMPLE = Path(__file__).parents[2] / "space" / "examples" / "canon.flac"
 
 
 def test_more_bits_are_more_kbps_and_never_worse(space: Any, tmp_path: Path) -> None:
@@ -18,11 +17,11 @@ def test_more_bits_are_more_kbps_and_never_worse(space: Any, tmp_path: Path) -> 
     kbps, quality = [], []
     for bits in ("4 bits", "8 bits", "float"):
         player, figures, picture = client.predict(
-            gradio_client.handle_file(str(EXAMPLE)), bits, api_name="/encode_and_decode"
+            gradio_client.handle_file(str(CANON)), bits, api_name="/encode_and_decode"
         )
         assert [track["name"] for track in player["tracks"]] == ["Decoded", "Original"]
         lengths = {soundfile.info(track["file"]).frames for track in player["tracks"]}
-        assert lengths == {soundfile.info(EXAMPLE).frames}
+        assert lengths == {soundfile.info(CANON).frames}
         assert Path(picture).stat().st_size > 10_000
         ((name, visqol, si_sdr, _distance),) = figures["data"]
         kbps.append(float(name.split()[1]))

@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import soundfile
-
-from unlossy.hub.audio_unlossy import AudioReader
+from signals import read
 
 pytest.importorskip("playwright.sync_api")
 
@@ -18,11 +17,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 EXAMPLES = Path(__file__).parents[2] / "space" / "examples"
 PATIENCE = 120_000  # [ms] of a busy machine
-
-
-def read(path: Path) -> np.ndarray:
-    with AudioReader(path) as reader:
-        return np.concatenate(list(reader.blocks(44_100)), axis=1)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from signals import RATE
 
 from unlossy import restore
 from unlossy.hub.audio_unlossy import AudioReader
@@ -15,8 +16,6 @@ from unlossy.hub.audio_unlossy import AudioReader
 gradio_client = pytest.importorskip("gradio_client")
 
 pytestmark = pytest.mark.slow
-
-RATE = 44_100
 
 
 def connect(space: Any, folder: Path) -> Any:

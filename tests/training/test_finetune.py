@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 import pytest
 import soundfile
 import torch
 from accelerate.state import AcceleratorState, GradientState
+from signals import RATE, clip
 
-from unlossy import UnlossyFeatureExtractor, UnlossyModel, load_model
+from unlossy import UnlossyFeatureExtractor, UnlossyModel
 from unlossy.embedding import fingerprint_of
 from unlossy_training import finetune
-
-RATE = 44_100
 
 
 @pytest.fixture(autouse=True)
@@ -37,12 +35,8 @@ def own_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 def recordings(tmp_path: Path) -> Path:
     folder = tmp_path / "own"
     folder.mkdir()
-    random = np.random.default_rng(0)
-    time = np.arange(5 * RATE) / RATE
     for number in range(4):
-        chord = np.sin(2 * np.pi * random.uniform(200, 2000, (3, 1)) * time).sum(axis=0)
-        audio = 0.1 * chord + random.normal(0, 0.05, (2, len(time))) * np.exp(-6 * (time % 0.25))
-        soundfile.write(folder / f"take_{number}.flac", np.clip(audio, -1, 1).T, RATE, subtype="PCM_16")
+        soundfile.write(folder / f"take_{number}.flac", clip(5, seed=number).T, RATE, subtype="PCM_16")
     return folder
 
 
@@ -75,7 +69,7 @@ def test_a_folder_becomes_a_measured_checkpoint(
     losses = [line["validation_loss"] for line in log if "validation_loss" in line]
     assert log[0]["step"] == 0
     assert len(losses) > 1
-    assert found["fingerprint"] == fingerprint_of(load_model(output))
+    assert found["fingerprint"] == fingerprint_of(UnlossyModel.from_pretrained(output))
     record = json.loads((output / "training.json").read_text())
     assert record["runs"][-1]["steps"] == log[-1]["step"]
 
@@ -96,7 +90,7 @@ def test_pairs_that_are_there_already_are_learned_from(
     assert "the validation split, which chooses the weights, also measures them" in capsys.readouterr().out
     assert json.loads((output / "fit.json").read_text())["pairs"] == str(tiny_pairs)
     found = json.loads((output / "finetune.json").read_text())
-    assert found["fingerprint"] == fingerprint_of(load_model(output))
+    assert found["fingerprint"] == fingerprint_of(UnlossyModel.from_pretrained(output))
 
 
 def test_a_general_set_holds_out_whole_titles() -> None:

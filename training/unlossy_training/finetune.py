@@ -32,7 +32,7 @@ from huggingface_hub.constants import HF_HOME
 from huggingface_hub.errors import StrictDataclassError
 from transformers.utils.logging import disable_progress_bar
 
-from unlossy import SHIPPED_MODEL, load_model
+from unlossy import SHIPPED_MODEL, UnlossyModel, load_model
 from unlossy.embedding import fingerprint_of
 from unlossy.metrics import LSD_FLOOR_DB, LSD_HOP_LENGTH, LSD_N_FFT
 
@@ -209,7 +209,7 @@ def _report(
     sentence = comparing.verdict(sets["own"], sets.get("general"))
     results = {
         "base_model": base if base != SHIPPED_MODEL else None,
-        "fingerprint": fingerprint_of(load_model(output, device="cpu")),
+        "fingerprint": fingerprint_of(UnlossyModel.from_pretrained(output)),
         "verdict": sentence,
         "general_note": note,
         "sets": written,

@@ -7,7 +7,7 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 
 from unlossy import SHIPPED_AUTOENCODER, SHIPPED_MODEL, UnlossyAutoencoder, UnlossyModel
-from unlossy.hub.restoration_unlossy import load_checkpoint
+from unlossy.hub.loading_unlossy import load_checkpoint
 
 SHIPPED = {Path(folder).name: Path(folder) for folder in (SHIPPED_MODEL, SHIPPED_AUTOENCODER)}
 

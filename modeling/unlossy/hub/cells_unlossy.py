@@ -1,7 +1,8 @@
 """Cells: neighbouring bins whose energy in a frame is taken together, like the scale-factor bands of a codec.
 
-Letters: B batch, T frames, F bins, C channels (mid and side). The energy of a cell is the mean power of its bins in an
-unscaled STFT with a Hann window, where a full-scale sine has a power of `(n_fft / 4)²`.
+Letters: B batch, T frames, F bins, C channels (mid and side). Cells are `(B, T, cells, C)`, bins `(B, C, T, F)`. The
+energy of a cell is the mean power of its bins in an unscaled STFT with a Hann window, where a full-scale sine has a
+power of `(n_fft / 4)²`.
 """
 
 import math
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .configuration_unlossy import UnlossySpectrumConfig
-from .spectral_unlossy import cached_tensor, power
+from .spectral_unlossy import cached_tensor, moving_mean
 
 DECIBEL = 10 / math.log(10)  # a natural logarithm of energy in decibels
 NOTHING = 1e-12  # what every bin is taken to have at least, relative to full scale [power ratio]
@@ -59,20 +60,20 @@ class CellGrid:
         return torch.tensor((0, *self.widths), dtype=torch.float64).cumsum(0) * self.hertz_per_bin
 
     def energy(self, bin_power: Tensor) -> Tensor:
-        """Mean power of the bins in each cell: `(B, T, F, C)` to `(B, T, cells, C)`."""
+        """Mean power of the bins in each cell: `(B, C, T, F)` to `(B, T, cells, C)`."""
         sizes = [width * count for width, count in self._runs]
-        parts = zip(bin_power[:, :, : sum(sizes)].split(sizes, dim=2), self._runs, strict=True)
-        return torch.cat([part.unflatten(2, (count, width)).mean(3) for part, (width, count) in parts], dim=2)
+        parts = zip(bin_power[..., : sum(sizes)].split(sizes, dim=3), self._runs, strict=True)
+        means = [part.unflatten(3, (count, width)).mean(4) for part, (width, count) in parts]
+        return torch.cat(means, dim=3).permute(0, 2, 3, 1)
 
     def spread(self, cells: Tensor) -> Tensor:
-        """Each cell's value on each of its bins: `(B, T, cells, C)`, one or two channels, to `(B, T, F, C)`."""
-        channels = cells.shape[3]
-        # Mid and side as one number: copying pairs of numbers takes ten times as long.
-        cells = torch.view_as_complex(cells.contiguous()) if channels == 2 else cells.squeeze(3)
+        """Each cell's value on each of its bins: `(B, T, cells, C)` to `(B, C, T, F)`."""
+        cells = cells.permute(0, 3, 1, 2)
+        if torch.compiler.is_exporting():  # a product takes ONNX Runtime half of the time of what copies
+            return cells @ torch.eye(len(self.widths)).repeat_interleave(torch.tensor(self.widths), dim=1)
         counts = [count for _, count in self._runs]
-        parts = zip(cells.split(counts, dim=2), self._runs, strict=True)
-        spread = torch.cat([part[..., None].expand(-1, -1, -1, width).flatten(2) for part, (width, _) in parts], dim=2)
-        return torch.view_as_real(spread) if channels == 2 else spread[..., None]
+        parts = zip(cells.split(counts, dim=3), self._runs, strict=True)
+        return torch.cat([part[..., None].expand(*part.shape, width).flatten(3) for part, (width, _) in parts], dim=3)
 
     def total(self, energy: Tensor) -> Tensor:
         """Energy of all cells together, bin by bin: `(B, T, cells, C)` to `(B, T, 1, C)`."""
@@ -82,7 +83,7 @@ class CellGrid:
         """Level and spectral flatness of each cell.
 
         Args:
-            bin_power (`Tensor` of shape `(B, T, F, C)`): of the STFT.
+            bin_power (`Tensor` of shape `(B, C, T, F)`): of the STFT.
 
         Returns:
             level, 0 for a full-scale sine in every bin and `SILENCE` for nothing, and flatness, the geometric over the
@@ -94,7 +95,7 @@ class CellGrid:
 
     def level_energy(self, level: Tensor) -> Tensor:
         """The inverse of [`~CellGrid.levels`]: a level [dB] to energy."""
-        return (torch.exp(level / DECIBEL) - NOTHING).clamp(min=0) * self.full_scale
+        return (torch.exp(level / DECIBEL) - NOTHING).clamp(min=0.0) * self.full_scale
 
     def reference(self, energy: Tensor, slope: float) -> Tensor:
         """A cell's own energy, or the slope down from the cells below it where that is more.
@@ -107,7 +108,11 @@ class CellGrid:
             `Tensor` of the same shape; zero where everything from the cell down is zero.
         """
         tilt = _tilt(self, slope, energy.device)
-        return torch.cummax(energy / tilt, dim=2).values * tilt
+        highest, cells, step = energy / tilt, len(self.widths), 1
+        while step < cells:  # the highest of twice as many cells at each step
+            highest = torch.maximum(highest, torch.nn.functional.pad(highest[:, :, :-step], (0, 0, step, 0)))
+            step *= 2
+        return highest * tilt
 
     def smooth(self, energy: Tensor, room: Tensor) -> Tensor:
         """ERB smoothing: energy shared among the cells that the ear does not tell apart, those whose centres are within
@@ -153,9 +158,7 @@ class CellGrid:
 
 def adjacent_mean(cells: Tensor, frames: int) -> Tensor:
     """Mean over so many frames to either side, with nothing beyond the ends: `(B, T, cells, C)` to the same shape."""
-    flat = cells.flatten(2).transpose(1, 2)
-    mean = torch.nn.functional.avg_pool1d(flat, 2 * frames + 1, 1, frames)
-    return mean.transpose(1, 2).view_as(cells)
+    return moving_mean(cells.movedim(1, 3), 2 * frames + 1).movedim(3, 1)
 
 
 def masked_energy(energy: Tensor) -> Tensor:
@@ -168,19 +171,18 @@ def flatness_feature(flatness: Tensor) -> Tensor:
     return -0.4 - 0.7 / DECIBEL * flatness
 
 
-def makeup_gain(bins: Tensor, energy: Tensor, grid: CellGrid, most: float) -> Tensor:
+def makeup_gain(before: Tensor, after: Tensor, most: float) -> Tensor:
     """Make-up gain: half, in decibels, of the energy that a correction has removed from each cell.
 
     Args:
-        bins (complex `Tensor` of shape `(B, T, F, C)`): corrected.
-        energy (`Tensor` of shape `(B, T, cells, C)`): of the cells before.
+        before, after (`Tensor` of shape `(B, T, cells, C)`): energy of the cells.
         most (`float`): of the loss that counts [dB].
 
     Returns:
         `Tensor` of shape `(B, T, cells, C)` [amplitude ratio].
     """
-    lost = energy / (grid.energy(power(bins)) + 1e-9)
-    return lost.clamp(1, power_ratio(most)) ** 0.25
+    lost = before / (after + 1e-9)
+    return lost.clamp(1.0, power_ratio(most)) ** 0.25
 
 
 @cached_tensor

@@ -21,7 +21,7 @@ from .cells_unlossy import (
 )
 from .configuration_unlossy import UnlossyConfig
 from .layers_unlossy import Blocks, ConvNextBlock, ZeroLinear
-from .spectral_unlossy import FrontEnd, phase_reference, power, shaping_envelope, stft, to_mid_side
+from .spectral_unlossy import FrontEnd, Spectrum, shaping_envelope, stft, to_mid_side
 
 # Features have mean about 0 and deviation about 1. Their scales, and those of what the networks predict, are round
 # numbers of natural logarithms, as they were trained with.
@@ -114,7 +114,7 @@ class DetailRefiner(nn.Module):
         Returns:
             `Tensor` of shape `(B, T, cells, 2)`: deficit [dB].
         """
-        filled = level + deficit.clamp(0, MOST_FILLED) / LEVEL_DEVIATION
+        filled = level + deficit.clamp(0.0, MOST_FILLED) / LEVEL_DEVIATION
         features = torch.stack([level, flatness, deficit / DEFICIT_DEVIATION, filled], dim=4).flatten(3)
         features = features.unflatten(1, (-1, self.stride)).transpose(2, 3).flatten(3)
         hidden = self.input(features.to(self.input.weight.dtype)) + self.position
@@ -156,7 +156,7 @@ class DetailHead(nn.Module):
         reference = torch.maximum(energy, empty) * (energy.sum(dim=(2, 3), keepdim=True) > 0)
         slope = self.grid.reference(energy, config.reference_slope)
         above = DECIBEL * torch.log((energy + 1e-12) / (hole * slope + 1e-12))
-        preserved = (above / (config.preserved_level - config.hole_level)).clamp(0, 1)
+        preserved = (above / (config.preserved_level - config.hole_level)).clamp(0.0, 1.0)
         return CellAnalysis(*(x[:, :frames] for x in (energy, reference, deficit, preserved, loudness)))
 
 
@@ -167,10 +167,12 @@ class DetailFill(nn.Module):
         super().__init__()
         self.config, self.grid, self.front_end = config, grid, front_end
 
-    def forward(self, faithful: Tensor, cells: CellAnalysis, audio: Tensor, amount: float, offset: int) -> Tensor:
+    def forward(
+        self, faithful: Spectrum, cells: CellAnalysis, audio: Tensor, amount: float | Tensor, offset: int | Tensor
+    ) -> Spectrum:
         """
         Args:
-            faithful (complex `Tensor` of shape `(B, T, F, 2)`): corrected bins.
+            faithful (`Spectrum`): corrected bins.
             audio (`Tensor` of shape `(B, C, N)`): the input.
             amount (`float`): of the detail, from 0 to 1.
             offset (`int`): position of the block in a longer signal [samples].
@@ -178,35 +180,33 @@ class DetailFill(nn.Module):
         Returns:
             bins of the same shape.
         """
-        if amount == 0:
-            return faithful
         grid, caution = self.grid, self.caution(cells)
-        noise = self.noise(audio, faithful.shape[1], offset)
+        noise = self.noise(audio, faithful.real.shape[2], offset)
         substituted = self.noise_energy(cells, cells.deficit - caution)
         # As loud as it has to be in every single cell: left to chance, it is now louder, now quieter.
-        loudness = grid.energy(power(noise))
+        loudness = grid.energy(noise.power())
         # The square root of the energy, but with a finite gradient at zero.
         amplitude = substituted * torch.rsqrt((substituted + 1e-12) * (loudness + 1e-12))
-        added = noise * grid.spread(amount * amplitude)
-        # With a gradient of the detail alone.
-        mid_and_side, steady = faithful.detach(), self.steadiness(cells)
-        gain = torch.cat([self.mid_gain(mid_and_side, cells, caution), self.side_gain(mid_and_side, cells)], dim=3)
-        return faithful + added + mid_and_side * grid.spread(amount * (gain**steady - 1))
+        added = noise.scaled(grid.spread(amount * amplitude))
+        corrected = grid.energy(faithful.power())
+        gain = torch.cat([self.mid_gain(corrected, cells, caution), self.side_gain(corrected, cells)], dim=3)
+        return faithful.scaled(grid.spread(1 + amount * (gain ** self.steadiness(cells) - 1))) + added
 
-    def noise(self, audio: Tensor, frames: int, offset: int) -> Tensor:
-        """Bins of noise that rises and falls as the treble of `audio` does, complex `(B, frames, F, 2)`."""
+    def noise(self, audio: Tensor, frames: int, offset: int | Tensor) -> Spectrum:
+        """Bins of noise that rises and falls as the treble of `audio` does, `(B, 2, frames, F)`."""
         config = self.config
+        noise = self.front_end.noise(offset, frames, audio.device)
+        # As if the signal went on in silence, wherever in a frame it ends.
+        audio = nn.functional.pad(audio.float(), (0, noise.shape[2] - audio.shape[2]))
         shape = shaping_envelope(
-            to_mid_side(audio.float()),
+            to_mid_side(audio),
             config.shaping_grid,
             config.shaping_short,
             config.shaping_long,
             power_ratio(config.shaping_floor),
         )
-        noise = self.front_end.noise(offset, frames, audio.device)
-        noise = noise * nn.functional.pad(shape, (0, noise.shape[2] - shape.shape[2]))
-        bins = stft(noise, config.n_fft, config.hop_length)[:, :frames, :-1]
-        return bins * phase_reference(frames, bins.shape[2], bins.device)
+        bins, _ = stft(noise * shape, config.n_fft)
+        return bins.map(lambda x: x[:, :, :frames])
 
     def caution(self, cells: CellAnalysis) -> Tensor:
         """The part of each deficit that no noise is substituted for, `(B, T, cells, 2)` [dB].
@@ -219,7 +219,7 @@ class DetailFill(nn.Module):
         # Half, in decibels, of how much quieter a frame is than what is around: before an onset nothing masks noise.
         own = cells.energy.sum(dim=(2, 3), keepdim=True)
         loudness = (cells.loudness * torch.minimum(own, cells.loudness)).sqrt()
-        loud = torch.log10((noise + 1e-12) / (power_ratio(config.faint_noise) * loudness + 1e-9)).clamp(min=0)
+        loud = torch.log10((noise + 1e-12) / (power_ratio(config.faint_noise) * loudness + 1e-9)).clamp(min=0.0)
         least = config.hole_caution + (config.preserved_caution - config.hole_caution) * cells.preserved
         mid_and_side = torch.tensor([1.0, config.side_caution], device=loud.device)
         return least * (1 + config.loud_caution * loud) * mid_and_side
@@ -231,25 +231,24 @@ class DetailFill(nn.Module):
         energy = cells.reference * excess(deficit, self.config.max_deficit)
         return self.grid.smooth(energy, (1 - cells.preserved).clamp(min=LEAST_ROOM))
 
-    def mid_gain(self, bins: Tensor, cells: CellAnalysis, caution: Tensor) -> Tensor:
+    def mid_gain(self, corrected: Tensor, cells: CellAnalysis, caution: Tensor) -> Tensor:
         """Make-up gain for the mid, `(B, T, cells, 1)` [amplitude ratio]: for the part of a deficit that no noise is
         substituted for, and for half of what the correction removed. The side has the latter back already, and its own
         fidelity counts for more."""
-        deficit = torch.minimum(cells.deficit, caution)[..., :1].clamp(0, self.config.max_makeup_gain)
-        makeup = makeup_gain(bins[..., :1], cells.energy[..., :1], self.grid, self.config.max_lost)
+        deficit = torch.minimum(cells.deficit, caution)[..., :1].clamp(0.0, self.config.max_makeup_gain)
+        makeup = makeup_gain(cells.energy[..., :1], corrected[..., :1], self.config.max_lost)
         return torch.exp(deficit / (2 * DECIBEL)) * makeup
 
-    def side_gain(self, bins: Tensor, cells: CellAnalysis) -> Tensor:
+    def side_gain(self, corrected: Tensor, cells: CellAnalysis) -> Tensor:
         """Make-up gain for the side, `(B, T, cells, 1)` [amplitude ratio]: even with half returned in each cell, the
         correction removes more from the side than from the mid, and the stereo image becomes narrower. One gain for all
         cells, averaged over 0.3 s, costs the least fidelity, for it is small everywhere."""
         config, grid = self.config, self.grid
         before, after = (
-            adjacent_mean(grid.total(energy), config.context_frames) + 1e-9
-            for energy in (cells.energy, grid.energy(power(bins)))
+            adjacent_mean(grid.total(energy), config.context_frames) + 1e-9 for energy in (cells.energy, corrected)
         )
         lost = before / after
-        beyond_mid = (lost[..., 1:] / lost[..., :1]).clamp(1, power_ratio(config.max_side_lost))
+        beyond_mid = (lost[..., 1:] / lost[..., :1]).clamp(1.0, power_ratio(config.max_side_lost))
         return (beyond_mid ** (config.side_share / 2)).expand(-1, -1, len(grid.widths), -1)
 
     def steadiness(self, cells: CellAnalysis) -> Tensor:
@@ -260,12 +259,12 @@ class DetailFill(nn.Module):
         reach = config.rise_frames
         padded = nn.functional.pad(level, (reach, reach), mode="replicate")
         rise = padded[:, 2 * reach :] - padded[:, : -2 * reach]
-        return torch.exp(-2 * (rise - config.rise_threshold / DECIBEL).clamp(min=0))[:, :, None, None]
+        return torch.exp(-2 * (rise - config.rise_threshold / DECIBEL).clamp(min=0.0))[:, :, None, None]
 
 
 def excess(deficit: Tensor, most: float) -> Tensor:
     """The energy that a deficit [dB] is, relative to what is there; a deficit above `most` [dB] counts as that."""
-    return torch.expm1(deficit.clamp(0, most) / DECIBEL)
+    return torch.expm1(deficit.clamp(0.0, most) / DECIBEL)
 
 
 __all__ = ["CellAnalysis", "DetailFill", "DetailHead"]

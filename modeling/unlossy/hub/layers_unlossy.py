@@ -1,10 +1,12 @@
 """Layers of the networks: bands in, encoder, decoder, values for each bin or cell out.
 
 Letters: B batch, T frames, K bands, C channels. Activations are `(B, T, K, C)` throughout: pointwise layers need no
-transpose and the depthwise convolution gets the channels-last memory that CPUs are fastest with.
+transpose and the depthwise convolution gets the channels-last memory that CPUs are fastest with. What comes in and goes
+out lies bin by bin, one plane for each feature or value: `(B, 2, T, F)` and the like.
 Everything is local in time, so that blocks of a long signal give the same samples as the whole.
 """
 
+import math
 from collections.abc import Iterable
 from itertools import pairwise
 
@@ -14,7 +16,7 @@ from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .configuration_unlossy import UnlossyConfig
-from .spectral_unlossy import power
+from .spectral_unlossy import Spectrum
 
 FEATURES = 6  # of a bin: real part, imaginary part and level, each of mid and side
 
@@ -26,24 +28,38 @@ class ZeroLinear(nn.Linear):
 class BandLinear(nn.Module):
     """A linear layer of its own for each of `count` bands, in one batched product.
 
+    Its weights count the features of a bin, or the values for it, one after another, bin by bin. Those that come in and
+    go out lie in planes, bin after bin of the same feature.
+
     Args:
+        features_in, features_out (`int`, default to 1): of each bin.
         zero_init (`bool`, defaults to `False`): start at zero.
         scale (`float`, defaults to 1.0): of the product, not of the bias. Below 1 the bias learns faster, so that what
             holds for every input is not learned by turning the layers before into constants.
     """
 
-    def __init__(self, count: int, size_in: int, size_out: int, zero_init: bool = False, scale: float = 1.0):
+    def __init__(
+        self,
+        count: int,
+        size_in: int,
+        size_out: int,
+        features_in: int = 1,
+        features_out: int = 1,
+        zero_init: bool = False,
+        scale: float = 1.0,
+    ):
         super().__init__()
-        self.zero_init, self.scale = zero_init, scale
+        self.features_in, self.features_out, self.zero_init, self.scale = features_in, features_out, zero_init, scale
         self.weight = nn.Parameter(torch.empty(count, size_in, size_out))
         self.bias = nn.Parameter(torch.empty(count, 1, size_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(B, T, count, size_in)` to `(B, T, count, size_out)`."""
-        batch, frames, count, size = x.shape
-        flat = x.permute(2, 0, 1, 3).reshape(count, batch * frames, size)
-        product = torch.baddbmm(self.bias, flat, self.weight, alpha=self.scale)
-        return product.unflatten(1, (batch, frames)).permute(1, 2, 0, 3)
+        """`(count, rows, size_in)` to `(count, rows, size_out)`."""
+        weight = self.weight.unflatten(1, (-1, self.features_in)).transpose(1, 2).flatten(1, 2)
+        weight, bias = (
+            part.unflatten(2, (-1, self.features_out)).transpose(2, 3).flatten(2) for part in (weight, self.bias)
+        )
+        return torch.baddbmm(bias, x, weight, alpha=self.scale)
 
 
 class BandSplit(nn.Module):
@@ -55,26 +71,28 @@ class BandSplit(nn.Module):
         self.full_scale, self.exponent = config.n_fft / 4, config.compression_exponent
         self.groups = list(zip(config.band_counts, config.band_widths, strict=True))
         self.linears = nn.ModuleList(
-            BandLinear(count, width * FEATURES, config.hidden_sizes[0]) for count, width in self.groups
+            BandLinear(count, width * FEATURES, config.hidden_sizes[0], features_in=FEATURES)
+            for count, width in self.groups
         )
 
-    def forward(self, bins: Tensor) -> Tensor:
-        """Complex `(B, T, F, 2)` to `(B, T, K, C)`."""
-        bins = bins / self.full_scale
-        level = torch.log(power(bins)[..., None] + 1e-12)
-        compressed = torch.view_as_real(bins) * torch.exp(level * ((self.exponent - 1) / 2))
+    def forward(self, bins: Spectrum) -> Tensor:
+        """Bins of mid and side, `(B, 2, T, F)`, to `(B, T, K, C)`."""
+        level = torch.log(bins.power() * self.full_scale**-2 + 1e-12)
+        compressed = bins.scaled(torch.exp(level * ((self.exponent - 1) / 2) - math.log(self.full_scale)))
         # -120 dB, the noise floor of 16 bits in one bin, to 0 dB becomes -3 .. 3. Treble is often below -80 dB.
-        features = torch.cat([compressed, level / 4.6 + 3], dim=-1).flatten(3)
-        parts = features.to(next(self.parameters()).dtype).split([count * width for count, width in self.groups], dim=2)
-        bands = [
-            linear(part.unflatten(2, group).flatten(3))
-            for part, group, linear in zip(parts, self.groups, self.linears, strict=True)
-        ]
-        return torch.cat(bands, dim=2)
+        features = torch.stack([compressed.real, compressed.imaginary, level / 4.6 + 3], dim=2).flatten(1, 2)
+        features = features.to(next(self.parameters()).dtype)
+        batch, _, frames, _ = features.shape
+        bands = []
+        parts = features.split([count * width for count, width in self.groups], dim=3)
+        for part, group, linear in zip(parts, self.groups, self.linears, strict=True):
+            flat = part.unflatten(3, group).permute(3, 0, 2, 1, 4).flatten(1, 2).flatten(2)
+            bands.append(linear(flat).unflatten(1, (batch, frames)))
+        return torch.cat(bands).permute(1, 2, 0, 3)
 
 
 class BandHead(nn.Module):
-    """Bands `(B, T, K, C)` to values for each unit of a band, its bins or its cells: `(B, T, all units, per_unit)`.
+    """Bands `(B, T, K, C)` to values for each unit of a band, its bins or its cells: `(B, per_unit, T, all units)`.
     They start at zero.
 
     Args:
@@ -86,17 +104,20 @@ class BandHead(nn.Module):
         super().__init__()
         self.counts, self.per_unit = list(config.band_counts[: len(units)]), per_unit
         self.linears = nn.ModuleList(
-            BandLinear(count, config.hidden_sizes[0], unit * per_unit, zero_init=True, scale=scale)
+            BandLinear(
+                count, config.hidden_sizes[0], unit * per_unit, features_out=per_unit, zero_init=True, scale=scale
+            )
             for count, unit in zip(self.counts, units, strict=True)
         )
 
     def forward(self, hidden: Tensor) -> Tensor:
-        parts = hidden[:, :, : sum(self.counts)].split(self.counts, dim=2)
-        values = [
-            linear(part).unflatten(3, (-1, self.per_unit)).flatten(2, 3)
-            for part, linear in zip(parts, self.linears, strict=True)
-        ]
-        return torch.cat(values, dim=2)
+        batch, frames = hidden.shape[:2]
+        bands = hidden.permute(2, 0, 1, 3).flatten(1, 2)
+        values = []
+        for part, linear in zip(bands[: sum(self.counts)].split(self.counts), self.linears, strict=True):
+            value = linear(part).unflatten(1, (batch, frames)).unflatten(3, (self.per_unit, -1))
+            values.append(value.permute(1, 3, 2, 0, 4).flatten(3))
+        return torch.cat(values, dim=3)
 
 
 class ConvNextBlock(GradientCheckpointingLayer):

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from .cells_unlossy import DECIBEL, CellGrid, masked_energy
 from .similarity_unlossy import STEP, auditory_levels, band_weights, similarity
-from .spectral_unlossy import power
+from .spectral_unlossy import Spectrum
 
 WEIGHTS = {"waveform": 1.0, "zones": 0.5, "envelope": 0.5, "level": 0.01, "dissimilarity": 10.0}
 # Errors this far below the clean signal count as none: what is already good must stay, and a pair without any
@@ -40,9 +40,9 @@ SIDE_WEIGHT = 0.5  # of the side's dissimilarity; a mono downmix has the mid alo
 
 def faithful_terms(
     *,
-    degraded: Tensor,
-    faithful: Tensor,
-    clean: Tensor,
+    degraded: Spectrum,
+    faithful: Spectrum,
+    clean: Spectrum,
     degraded_audio: Tensor,
     faithful_audio: Tensor,
     clean_audio: Tensor,
@@ -50,8 +50,8 @@ def faithful_terms(
 ) -> dict[str, Tensor]:
     """
     Args:
-        degraded, faithful, clean (complex `Tensor` of shape `(B, T, F, 2)`): mid/side spectra of the input, the input
-            as corrected without detail, and the target.
+        degraded, faithful, clean (`Spectrum`): of mid and side of the input, of the input as corrected without detail,
+            and of the target.
         degraded_audio, faithful_audio, clean_audio (`Tensor` of shape `(B, C, N)`).
         frame_mask (`Tensor` of shape `(B, T, 1, 1)`, *optional*): 1 on audio, 0 on padding.
 
@@ -63,9 +63,9 @@ def faithful_terms(
     floor = WAVEFORM_FLOOR * clean_audio.float().square().sum(dim=(1, 2)) + 1e-6
     waveform = torch.log((after + floor) / (before + floor))
 
-    error = power(faithful - clean)
-    clean_zones, zones_before = _zones(power(clean)), _zones(power(degraded - clean))
-    zones_after = _zones(error if frame_mask is None else error * frame_mask.float())
+    error = (faithful - clean).power()
+    clean_zones, zones_before = _zones(clean.power()), _zones((degraded - clean).power())
+    zones_after = _zones(error if frame_mask is None else error * frame_mask.float().transpose(1, 2))
     zone_floor = ZONE_FLOOR * clean_zones.sum(dim=2, keepdim=True) + 1e-3
     zones = torch.log((zones_after + zone_floor) / (zones_before + zone_floor))
     return {"waveform": waveform.mean() * DECIBEL, "zones": zones.mean() * DECIBEL}
@@ -184,11 +184,11 @@ def weighted_sum(terms: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
 
 
 def _zones(bin_power: Tensor) -> Tensor:
-    """Energy of `(B, T, F, 2)` in zones that double in width: `(B, zones, 2)`."""
-    bins = bin_power.shape[2]
+    """Energy of `(B, 2, T, F)` in zones that double in width: `(B, zones, 2)`."""
+    bins = bin_power.shape[3]
     edges = [0, *(bins >> shift for shift in range(7, -1, -1))]
-    spectrum = bin_power.sum(dim=1)
-    return torch.stack([spectrum[:, start:stop].sum(dim=1) for start, stop in pairwise(edges)], dim=1)
+    spectrum = bin_power.sum(dim=2)
+    return torch.stack([spectrum[:, :, start:stop].sum(dim=2) for start, stop in pairwise(edges)], dim=1)
 
 
 __all__ = ["coding_terms", "detail_terms", "faithful_terms", "weighted_sum"]

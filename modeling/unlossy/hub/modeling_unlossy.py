@@ -27,7 +27,7 @@ from .detail_unlossy import CellAnalysis, DetailFill, DetailHead, DetailRefiner
 from .heads_unlossy import MaskHead, SoftThreshold, ToneHead
 from .layers_unlossy import BandSplit, Decoder, Encoder, initialise
 from .loss_unlossy import detail_terms, faithful_terms, weighted_sum
-from .spectral_unlossy import FrontEnd, power
+from .spectral_unlossy import FrontEnd, Spectrum
 from .transient_unlossy import gate_transients
 
 
@@ -117,8 +117,8 @@ class UnlossyModel(UnlossyPreTrainedModel):
         input_values: Tensor,
         padding_mask: Tensor | None = None,
         labels: Tensor | None = None,
-        detail: float = 1.0,
-        offset: int = 0,
+        detail: float | Tensor = 1.0,
+        offset: int | Tensor = 0,
         known_hz: Tensor | None = None,
     ) -> UnlossyOutput:
         r"""
@@ -148,20 +148,19 @@ class UnlossyModel(UnlossyPreTrainedModel):
         if labels is not None and labels.shape != input_values.shape:
             shapes = f"{tuple(input_values.shape)}, got {tuple(labels.shape)}"
             raise ValueError(f"labels must have the shape of input_values, {shapes}.")
+        with_detail = not isinstance(detail, float | int) or detail != 0
         frame_mask = self.front_end.frame_mask(padding_mask, self.dtype)
-        bins, top_bin = self.front_end(input_values)  # complex, (B, T, F, 2) and (B, T, 1, 2)
+        bins, top_bin = self.front_end(input_values)  # of mid and side, (B, 2, T, F) and (B, 2, T, 1)
         embeddings, skips = self.encoder(self.band_split(bins), frame_mask)
         hidden = self.decoder(embeddings, skips, frame_mask)  # (B, T, K, channels of a band)
-        cells = self.detail_head(*self.grid.levels(power(bins)), frame_mask)
+        cells = self.detail_head(*self.grid.levels(bins.power()), frame_mask)
         corrected = self.mask_head(bins, cells.energy, hidden) + self.tone_head(bins, hidden)
         faithful = self.threshold(corrected, bins, cells)
-        restored = self.fill(faithful, cells, input_values, detail, offset)
+        restored = self.fill(faithful, cells, input_values, detail, offset) if with_detail else faithful
         audio = self._to_audio(restored, top_bin, input_values, padding_mask)
         output = UnlossyOutput(audio_values=audio, embeddings=embeddings)
         if labels is not None:
-            faithful_audio = audio
-            if detail != 0:
-                faithful_audio = self._to_audio(faithful, top_bin, input_values, padding_mask)
+            faithful_audio = self._to_audio(faithful, top_bin, input_values, padding_mask) if with_detail else audio
             clean, _ = self.front_end(labels)
             terms = faithful_terms(
                 degraded=bins,
@@ -172,12 +171,12 @@ class UnlossyModel(UnlossyPreTrainedModel):
                 clean_audio=labels,
                 frame_mask=frame_mask,
             )
-            terms |= self._detail_terms(cells, self.grid.energy(power(clean)), frame_mask, known_hz)
+            terms |= self._detail_terms(cells, self.grid.energy(clean.power()), frame_mask, known_hz)
             output.loss, output.loss_terms = weighted_sum(terms)
         return output
 
-    def _to_audio(self, bins: Tensor, top_bin: Tensor, degraded: Tensor, padding_mask: Tensor | None) -> Tensor:
-        """Bins `(B, T, F, 2)` to audio of the shape of the input `degraded`, `(B, C, N)`."""
+    def _to_audio(self, bins: Spectrum, top_bin: Tensor, degraded: Tensor, padding_mask: Tensor | None) -> Tensor:
+        """Bins to audio of the shape of the input `degraded`, `(B, C, N)`."""
         config = self.config
         audio = self.front_end.inverse(bins, top_bin, *degraded.shape[1:])
         audio = gate_transients(audio, degraded, config.onset_step, config.onset_lead, power_ratio(config.onset_rise))
@@ -185,7 +184,7 @@ class UnlossyModel(UnlossyPreTrainedModel):
 
     def levels(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Level and spectral flatness of the cells of audio `(B, C, N)`, see [`CellGrid.levels`] [dB]."""
-        return self.grid.levels(power(self.front_end(audio)[0]))
+        return self.grid.levels(self.front_end(audio)[0].power())
 
     def detail_loss(
         self, level: Tensor, flatness: Tensor, clean_level: Tensor, known_hz: Tensor | None = None

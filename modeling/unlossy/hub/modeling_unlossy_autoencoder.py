@@ -28,7 +28,7 @@ from .cells_unlossy import DECIBEL, SILENCE, CellGrid, flatness_feature, masked_
 from .configuration_unlossy_autoencoder import UnlossyAutoencoderConfig
 from .layers_unlossy import ZeroLinear, block_levels, initialise
 from .loss_unlossy import coding_terms, weighted_sum
-from .spectral_unlossy import FrontEnd, from_mid_side, imdct, mdct, power, to_mid_side
+from .spectral_unlossy import FrontEnd, Spectrum, from_mid_side, imdct, mdct, to_mid_side
 
 HIGHEST = 10 * DECIBEL  # level that a decoded one is limited to, so that no embedding overflows [dB of full scale]
 
@@ -90,11 +90,11 @@ class EnvelopeCoder(nn.Module):
         self.decoder_levels = block_levels(sizes, depths, config.expansion, kernel)
         self.output = nn.Sequential(nn.LayerNorm(sizes[0]), ZeroLinear(sizes[0], values))
 
-    def features(self, bins: Tensor) -> tuple[Tensor, Tensor]:
-        """Bins of the STFT, complex `(B, T, F, C)`, to level and spectral flatness of their cells, `(B, T, cells · C)`,
-        both with mean about 0 and deviation about 1. Levels count from what is audible in their frame: no value is to
-        be spent on the others."""
-        level, flatness = self.grid.levels(power(bins))
+    def features(self, bins: Spectrum) -> tuple[Tensor, Tensor]:
+        """Bins of the STFT to level and spectral flatness of their cells, `(B, T, cells · C)`, both with mean about 0
+        and deviation about 1. Levels count from what is audible in their frame: no value is to be spent on the
+        others."""
+        level, flatness = self.grid.levels(bins.power())
         energy = torch.exp(level / DECIBEL)  # relative to full scale
         level = DECIBEL * torch.log(energy + masked_energy(energy))
         level = (level - self.config.level_mean) / self.config.level_deviation
@@ -105,9 +105,9 @@ class EnvelopeCoder(nn.Module):
         decibels = (self.config.level_mean + self.config.level_deviation * level).clamp(max=HIGHEST)
         return self.grid.full_scale * torch.exp(decibels / DECIBEL).unflatten(2, (-1, 2))
 
-    def encode(self, bins: Tensor, frame_mask: Tensor | None) -> Tensor:
-        """Bins of the STFT, complex `(B, T, F, C)`, to the envelope's values `(B, T, envelope_size)`, whole multiples
-        of [`~EnvelopeCoder.steps`]. In training they are not rounded, but get noise of as much."""
+    def encode(self, bins: Spectrum, frame_mask: Tensor | None) -> Tensor:
+        """Bins of the STFT to the envelope's values `(B, T, envelope_size)`, whole multiples of
+        [`~EnvelopeCoder.steps`]. In training they are not rounded, but get noise of as much."""
         level, flatness = self.features(bins)
         hidden = self.input(torch.cat([level, flatness], dim=2).to(self.input.weight.dtype))[:, :, None]
         for index, blocks in enumerate(self.encoder_levels):
@@ -206,7 +206,7 @@ class WaveformCoder(nn.Module):
         window of the MDCT."""
         padded = nn.functional.pad(energy, (0, 0, 0, 0, 1, 1 + energy.shape[1] % 2))
         blocks = padded[:, 1:-1:2] / 2 + (padded[:, :-2:2] + padded[:, 2::2]) / 4
-        return self.grid.spread(blocks).transpose(2, 3).flatten(2)
+        return self.grid.spread(blocks).transpose(1, 2).flatten(2)
 
 
 class UnlossyAutoencoderPreTrainedModel(PreTrainedAudioTokenizerBase):
@@ -317,7 +317,7 @@ class UnlossyAutoencoder(UnlossyAutoencoderPreTrainedModel):
         audio = self._decode(embeddings, energy, samples, channels, detail, offset, padding_mask)
         output = UnlossyAutoencoderOutput(audio_values=audio, embeddings=embeddings)
         if labels is not None:
-            clean = self.grid.energy(power(self.front_end(labels)[0]))
+            clean = self.grid.energy(self.front_end(labels)[0].power())
             terms = coding_terms(
                 energy=energy,
                 clean=clean,

@@ -8,6 +8,8 @@ The audio flows through in blocks, so that memory stays bounded however long a f
 Only what the network changed goes through the resamplers; the original is left as it is, above 22 kHz too.
 """
 
+from __future__ import annotations
+
 import functools
 import os
 from collections.abc import Callable, Iterator
@@ -15,20 +17,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
-from torch import Tensor
-from transformers import PreTrainedConfig, PreTrainedModel
 
 from .audio_writing_unlossy import AudioWriter
 from .layout_unlossy import Speakers, channel_groups
-from .modeling_unlossy import UnlossyModel
+from .loading_unlossy import load_model, ready_model
+from .onnx_unlossy import OnnxModel
 from .resampling_unlossy import Resampler
 from .streaming_unlossy import (
+    AT_ONCE,
     Audio,
     Collector,
     Overlapping,
@@ -41,20 +40,12 @@ from .streaming_unlossy import (
     open_source,
 )
 
-# Two blocks side by side, each with half of the threads, take 15 % less time than one after the other with all of them.
-AT_ONCE = 2
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .modeling_unlossy import UnlossyModel
+
 SHORTEST_SILENCE = 0.02  # [s] of zeros, which are there only where nothing was recorded
-
-SHIPPED_MODEL = str(Path(__file__).parents[1] / "checkpoints" / "unlossy-44khz")
-
-
-KINDS = {"unlossy": "a restorer", "unlossy_autoencoder": "an autoencoder"}  # of models, by their type
-
-Model = TypeVar("Model", bound=PreTrainedModel)
-
-
-class ModelNotFoundError(ValueError):
-    """There is no Unlossy model of this name; the message says where it was looked for."""
 
 
 @dataclass(frozen=True)
@@ -78,99 +69,16 @@ class Restored:
     warnings: tuple[str, ...] = ()
 
 
-def load_checkpoint(name: str | os.PathLike[str], device: str, *kinds: type[Model]) -> Model:
-    """A checkpoint of one of several classes.
-
-    Args:
-        name: Hub id or folder.
-        device (`str`): `"cpu"`, `"cuda"`, `"mps"`, or `"auto"` for the best that there is.
-        kinds: classes that it may be of.
-
-    Raises:
-        ModelNotFoundError: no such model, or of none of these classes.
-        ValueError: no such device.
-    """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if device == "auto":
-        device = next(name for name, there in available.items() if there)
-    elif not available.get(device, False):
-        raise ValueError(f"device {device!r} is not available here; use --device auto or cpu")
-    name = os.fspath(name)
-    missing = (
-        f"{name}: no Unlossy model found, neither a folder with config.json and model.safetensors nor a Hub repository "
-        "that can be reached"
-    )
-    if Path(name).parent == Path(SHIPPED_MODEL).parent:
-        missing = f"{name}: the model of the package is not there; install unlossy again"
-    try:
-        found = PreTrainedConfig.get_config_dict(name)[0].get("model_type")
-        for kind in kinds:
-            if type_of(kind) == found:
-                return kind.from_pretrained(name).eval().to(device)
-    except (RuntimeError, SafetensorError) as error:
-        raise ModelNotFoundError(f"{name}: its weights are damaged, or those of another model; get it again") from error
-    except (OSError, ValueError, StrictDataclassError) as error:
-        raise ModelNotFoundError(missing) from error
-    if found not in KINDS:
-        raise ModelNotFoundError(missing)
-    wanted = " or ".join(KINDS[type_of(kind)] for kind in kinds)
-    raise ModelNotFoundError(f"{name}: this model is {KINDS[found]}; name {wanted} with --model")
-
-
-def type_of(kind: type[PreTrainedModel]) -> str:
-    """The `model_type` of a class of models."""
-    assert kind.config_class is not None
-    return kind.config_class.model_type
-
-
-def load_model(model: str | os.PathLike[str] | None = None, device: str = "auto") -> UnlossyModel:
-    """
-    Args:
-        model: Hub id or folder; `None` for the checkpoint in the package, which needs no network.
-        device (`str`, defaults to `"auto"`): `"cpu"`, `"cuda"`, `"mps"`, or the best that there is.
-
-    Raises:
-        ModelNotFoundError: no such model, or not a restorer.
-        ValueError: no such device.
-    """
-    return load_checkpoint(SHIPPED_MODEL if model is None else model, device, UnlossyModel)
-
-
 _shipped_model = functools.cache(load_model)
 
 
-def ready_model(
-    model: Model | str | os.PathLike[str] | None, load: Callable[[str | os.PathLike[str] | None], Model], kind: str
-) -> Model:
-    """A model as it is, or loaded by its name or, for `None`, as the one of the package.
-
-    Raises:
-        ModelNotFoundError: no model of this name.
-        ValueError: a model of another kind of `KINDS`.
-    """
-    found = load(model) if model is None or isinstance(model, str | os.PathLike) else model
-    check_kind(found, kind)
-    return found
-
-
-def _load(model: str | os.PathLike[str] | None) -> UnlossyModel:
+def _load(model: str | os.PathLike[str] | None) -> UnlossyModel | OnnxModel:
     return _shipped_model() if model is None else load_model(model)
-
-
-def check_kind(model: PreTrainedModel, kind: str) -> None:
-    """
-    Raises:
-        ValueError: a model of another kind of `KINDS`.
-    """
-    if model.config.model_type != kind:
-        name = model.config.name_or_path or "the model"
-        found = KINDS.get(model.config.model_type, "no Unlossy model")
-        raise ValueError(f"{name} is {found}: name {KINDS[kind]} with --model")
 
 
 def restore(
     audio: Audio,
-    model: UnlossyModel | str | os.PathLike[str] | None = None,
+    model: UnlossyModel | OnnxModel | str | os.PathLike[str] | None = None,
     *,
     sampling_rate: float | None = None,
     track: int | None = None,
@@ -191,8 +99,8 @@ def restore(
         audio: a file that FFmpeg reads, by its path, as its bytes, as a file object or opened with [`AudioReader`]; or
             an array, tensor or list of shape `(samples,)` or `(channels, samples)`, float, ±1, with 1 to 8 channels at
             8 to 192 kHz.
-        model (`UnlossyModel`, Hub id or folder, *optional*): the checkpoint in the package by default. A name is loaded
-            at each call: load it once with [`load_model`] for many files.
+        model (`UnlossyModel`, `OnnxModel`, Hub id or folder, *optional*): the checkpoint in the package by default. A
+            name is loaded at each call: load it once with [`load_model`] for many files.
         sampling_rate (`int`): rate of an array [Hz]; a file knows its own.
         track (`int`, *optional*): number of a file's audio track, from 1; the default one otherwise.
         detail (`float`, defaults to 1.0): share of regenerated treble and texture, from 0 (most faithful) to 1 (most
@@ -220,11 +128,11 @@ def restore(
     if not 0 <= detail <= 1:
         raise ValueError(f"detail must be from 0 to 1, got {detail}")
     output_rate = None if output_sampling_rate is None else check_rate("output_sampling_rate", output_sampling_rate)
-    model = ready_model(model, _load, "unlossy")
+    network: UnlossyModel | OnnxModel = ready_model(model, _load, "unlossy")
     with ExitStack() as stack:
         source = stack.enter_context(open_source(audio, sampling_rate, track=track, strict=strict, partial=partial))
         rate, channels, total = source.sampling_rate, source.channels, source.num_frames
-        working_rate = max(rate, model.config.sampling_rate)
+        working_rate = max(rate, network.config.sampling_rate)
         final_rate = output_rate or working_rate
         sink: Collector | AudioWriter
         if output is None:
@@ -242,11 +150,11 @@ def restore(
                     overwrite=overwrite,
                 )
             )
-        workers = stack.enter_context(_workers(model))
+        workers = stack.enter_context(_workers(network))
         clips = output is not None and bit_depth != "32f"
         chain: list[Stage] = [
             Resampler(rate, working_rate, channels),
-            _Correction(model, working_rate, source.speakers, detail, block_seconds, clips, workers),
+            _Correction(network, working_rate, source.speakers, detail, block_seconds, clips, workers),
             Resampler(working_rate, final_rate, channels),
         ]
         num_frames = 0
@@ -270,7 +178,7 @@ class _Correction:
 
     def __init__(
         self,
-        model: UnlossyModel,
+        model: UnlossyModel | OnnxModel,
         rate: int,
         speakers: Speakers,
         detail: float,
@@ -311,8 +219,14 @@ class _Correction:
 
 
 @contextmanager
-def _workers(model: UnlossyModel) -> Iterator[dict[str, Any]]:
+def _workers(model: UnlossyModel | OnnxModel) -> Iterator[dict[str, Any]]:
     """What an [`Overlapping`] stage works with: on a CPU, threads for blocks side by side."""
+    if isinstance(model, OnnxModel):
+        with ThreadPoolExecutor(AT_ONCE, "unlossy") as pool:
+            yield {"at_once": AT_ONCE, "map": pool.map} if model.threads >= AT_ONCE else {}
+        return
+    import torch
+
     threads = torch.get_num_threads()
     if threads < AT_ONCE or model.device.type != "cpu":
         yield {}
@@ -324,20 +238,26 @@ def _workers(model: UnlossyModel) -> Iterator[dict[str, Any]]:
         torch.set_num_threads(threads)  # in part, it is one setting for all threads
 
 
-@torch.inference_mode()
 def _change(
-    block: np.ndarray, position: int, groups: list[list[int]], model: UnlossyModel, detail: float
+    block: np.ndarray, position: int, groups: list[list[int]], model: UnlossyModel | OnnxModel, detail: float
 ) -> np.ndarray:
     """What the network changes in `(channels, samples)` that start at `position` of the whole."""
     change = np.empty_like(block)
+    run = model if isinstance(model, OnnxModel) else functools.partial(_run_in_torch, model)
     for group in groups:
-        degraded = torch.from_numpy(block[group])[None].to(model.device)
-        restored = model(degraded, detail=detail, offset=position).audio_values
-        change[group] = (restored - degraded)[0].cpu().numpy()
+        change[group] = run(block[group], detail, position) - block[group]
     if not np.isfinite(change).all():
         raise ValueError(f"the samples reach {np.abs(block).max():g} times full scale, too much for the network")
     change[digital_silence(block, round(SHORTEST_SILENCE * model.config.sampling_rate))] = 0
     return change
 
 
-__all__ = ["SHIPPED_MODEL", "ModelNotFoundError", "Restored", "load_model", "restore"]
+def _run_in_torch(model: UnlossyModel, audio: np.ndarray, detail: float, offset: int) -> np.ndarray:
+    import torch
+
+    with torch.inference_mode():
+        degraded = torch.from_numpy(audio)[None].to(model.device)
+        return model(degraded, detail=detail, offset=offset).audio_values[0].cpu().numpy()
+
+
+__all__ = ["Restored", "restore"]

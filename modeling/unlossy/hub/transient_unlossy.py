@@ -5,6 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .spectral_unlossy import upsample
+
 
 def gate_transients(audio: Tensor, degraded: Tensor, step: int, lead: int, rise: float) -> Tensor:
     """Before each onset, keep whichever of the corrected and the degraded audio has less energy.
@@ -37,8 +39,7 @@ def gate_transients(audio: Tensor, degraded: Tensor, step: int, lead: int, rise:
     louder = before_onset * (energy(audio) > given)
     corrected = 1 - highest(louder, 1, 1) * highest(before_onset, 1, 1)
     # From one step to the next, a slope.
-    corrected = F.interpolate(F.pad(corrected, (1, 1), mode="replicate"), scale_factor=step, mode="linear")
-    return torch.lerp(degraded, audio, corrected[..., step : step + samples])
+    return torch.lerp(degraded, audio, upsample(corrected, step)[..., :samples])
 
 
 __all__ = ["gate_transients"]

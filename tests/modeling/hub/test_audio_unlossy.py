@@ -10,37 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from signals import RATE, find_lag, notes, read
 
 from unlossy.hub.audio_unlossy import AudioError, AudioReader
 from unlossy.hub.audio_writing_unlossy import AudioWriter
-
-RATE = 44_100
-
-
-def make_music(frames: int, channels: int = 2, seed: int = 0) -> np.ndarray:
-    """Decaying notes over a little noise: tonal and with attacks, so that a correlation has one clear peak."""
-    random = np.random.default_rng(seed)
-    time = np.arange(frames) / RATE
-    audio = 0.01 * random.normal(size=(channels, frames))
-    for _ in range(12):
-        frequency, beat = random.uniform(80, 6000), random.uniform(2, 5)
-        audio += (
-            random.normal(size=(channels, 1)) * np.sin(2 * np.pi * frequency * time) * np.exp(-5 * (time * beat % 1))
-        )
-    return (0.5 * audio / np.abs(audio).max()).astype(np.float32)
-
-
-def find_offset(reference: np.ndarray, audio: np.ndarray) -> int:
-    """Samples by which `audio` is late, from the peak of the cross-correlation of the first channels."""
-    size = 2 * max(reference.shape[1], audio.shape[1])
-    correlation = np.fft.irfft(np.fft.rfft(audio[0], size) * np.fft.rfft(reference[0], size).conj(), size)
-    peak = int(np.argmax(correlation))
-    return peak if peak < size // 2 else peak - size
-
-
-def read(path: Path, frames: int = 65_536, **options: bool) -> np.ndarray:
-    with AudioReader(path, **options) as reader:
-        return np.concatenate(list(reader.blocks(frames)), axis=1)
 
 
 def write(path: Path, audio: np.ndarray, rate: int = RATE, block: int = 10_007, **options: object) -> None:
@@ -66,12 +39,12 @@ def make_picture() -> bytes:
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "opus", "m4a"])
 def test_written_samples_come_back_aligned_and_whole(tmp_path: Path, suffix: str, channels: int, frames: int) -> None:
-    audio = make_music(frames, channels)
+    audio = notes(frames, channels)
     path = tmp_path / f"out.{suffix}"
     write(path, audio, 48_000)
     result = read(path)
     assert result.shape == audio.shape
-    assert find_offset(audio, result) == 0
+    assert find_lag(result, audio) == 0
     assert np.square(result - audio).sum() < 0.05 * np.square(audio).sum()
 
 
@@ -80,7 +53,7 @@ def test_written_samples_come_back_aligned_and_whole(tmp_path: Path, suffix: str
     [("wav", "16", 2**-15), ("wav", "24", 2**-23), ("wav", "32f", 0), ("flac", "16", 2**-15), ("flac", "24", 2**-23)],
 )
 def test_lossless_formats_round_to_their_bit_depth(tmp_path: Path, suffix: str, bit_depth: str, step: float) -> None:
-    audio = make_music(5_000)
+    audio = notes(5_000)
     audio[:, :2] = [[1.5, -1.5], [1.0, -1.0]]
     path = tmp_path / f"out.{suffix}"
     write(path, audio, bit_depth=bit_depth)
@@ -93,7 +66,7 @@ def test_lossless_formats_round_to_their_bit_depth(tmp_path: Path, suffix: str, 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
 def test_sample_formats_read_like_libsndfile(tmp_path: Path, subtype: str) -> None:
-    soundfile.write(tmp_path / "in.wav", make_music(3_000).T, RATE, subtype)
+    soundfile.write(tmp_path / "in.wav", notes(3_000).T, RATE, subtype)
     expected, _ = soundfile.read(tmp_path / "in.wav", dtype="float32")
     np.testing.assert_array_equal(read(tmp_path / "in.wav"), expected.T)
 
@@ -101,8 +74,8 @@ def test_sample_formats_read_like_libsndfile(tmp_path: Path, subtype: str) -> No
 @pytest.mark.parametrize("suffix", ["flac", "mp3", "opus", "m4a"])
 def test_block_size_makes_no_difference(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"out.{suffix}"
-    write(path, make_music(20_011))
-    whole = read(path, 10**6)
+    write(path, notes(20_011))
+    whole = read(path)
     for frames in (1_000, 4_096):
         with AudioReader(path) as reader:
             blocks = list(reader.blocks(frames))
@@ -114,7 +87,7 @@ def test_block_size_makes_no_difference(tmp_path: Path, suffix: str) -> None:
     ("suffix", "channels"), [("wav", 3), ("flac", 7), ("opus", 6), ("m4a", 6), ("wav", 8), ("opus", 8), ("m4a", 8)]
 )
 def test_surround(tmp_path: Path, suffix: str, channels: int) -> None:
-    audio = make_music(20_000, channels)
+    audio = notes(20_000, channels)
     audio *= np.arange(1, channels + 1, dtype=np.float32)[:, None] / channels  # a swap of channels would show
     audio[-1] = 0
     path = tmp_path / f"out.{suffix}"
@@ -131,7 +104,7 @@ def test_surround(tmp_path: Path, suffix: str, channels: int) -> None:
 )
 def test_rates_that_a_format_does_not_take_are_converted(tmp_path: Path, suffix: str, rate: int, written: int) -> None:
     path = tmp_path / f"out.{suffix}"
-    write(path, make_music(30_001), rate)
+    write(path, notes(30_001), rate)
     with AudioReader(path) as reader:
         assert reader.sampling_rate == written
         assert sum(block.shape[1] for block in reader.blocks(1_000)) == -(-30_001 * written // rate)
@@ -142,7 +115,7 @@ def test_unusual_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stem: st
     monkeypatch.chdir(tmp_path)
     for suffix in ("wav", "mp3"):
         path = Path(f"{stem}.{suffix}")
-        write(path, make_music(2_000))
+        write(path, notes(2_000))
         assert read(path).shape == (2, 2_000)
 
 
@@ -153,7 +126,7 @@ def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path: Path) -> N
 
 
 def test_properties_of_a_lossy_file(tmp_path: Path) -> None:
-    write(tmp_path / "out.mp3", make_music(RATE))
+    write(tmp_path / "out.mp3", notes(RATE))
     with AudioReader(tmp_path / "out.mp3") as reader:
         assert (reader.codec, reader.bit_rate, reader.num_frames) == ("mp3", 320_000, RATE)
         assert reader.bits_per_sample is None
@@ -165,7 +138,7 @@ def test_properties_of_a_lossy_file(tmp_path: Path) -> None:
 
 def test_foreign_data_behind_an_mp3_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "in.mp3"
-    write(path, make_music(2 * RATE))
+    write(path, notes(2 * RATE))
     path.write_bytes(path.read_bytes() + b"\0" * 3000)
     assert read(path).shape[1] >= 2 * RATE
 
@@ -194,7 +167,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_samples_that_are_not_finite(tmp_path: Path) -> None:
-    audio = make_music(RATE)
+    audio = notes(RATE)
     audio[1, 30_000] = np.nan
     soundfile.write(tmp_path / "nan.wav", audio.T, RATE, "FLOAT")
     with pytest.raises(AudioError, match=r"not finite .* after 0\.[67] s"):
@@ -204,7 +177,7 @@ def test_samples_that_are_not_finite(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "opus"])
 def test_truncated(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"cut.{suffix}"
-    write(path, make_music(2 * RATE))
+    write(path, notes(2 * RATE))
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(AudioError, match=r"truncated( or damaged)?: .*[01]\.\d s"):
@@ -223,7 +196,7 @@ def split_pages(data: bytes) -> list[bytes]:
 
 def test_pages_of_ogg(tmp_path: Path) -> None:
     path = tmp_path / "in.opus"
-    write(path, make_music(3 * 48_000), 48_000)
+    write(path, notes(3 * 48_000), 48_000)
     head, comment, *audio = split_pages(path.read_bytes())
     assert len(audio) >= 3
     # A recording of a stream starts somewhere in it, and nothing marks its end.
@@ -239,7 +212,7 @@ def test_pages_of_ogg(tmp_path: Path) -> None:
 
 def test_a_wav_of_undeclared_length_or_with_data_behind_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "in.wav"
-    soundfile.write(path, make_music(RATE).T, RATE)
+    soundfile.write(path, notes(RATE).T, RATE)
     data = path.read_bytes()
     for changed in (data[:4] + b"\xff" * 4 + data[8:], data[:4] + b"\0" * 4 + data[8:], data + b"\0" * 50_000):
         path.write_bytes(changed)
@@ -248,7 +221,7 @@ def test_a_wav_of_undeclared_length_or_with_data_behind_it_is_read(tmp_path: Pat
 
 def test_a_cut_m4a_does_not_open(tmp_path: Path) -> None:
     path = tmp_path / "cut.m4a"
-    write(path, make_music(RATE))
+    write(path, notes(RATE))
     path.write_bytes(path.read_bytes()[:5_000])
     with pytest.raises(AudioError, match="damaged at its beginning"):
         AudioReader(path)
@@ -260,7 +233,7 @@ def test_existing_files_are_kept_unless_told(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="exists already"):
         AudioWriter(path, RATE, 2)
     assert path.read_bytes() == b"precious"
-    write(path, make_music(100), overwrite=True)
+    write(path, notes(100), overwrite=True)
     assert read(path).shape == (2, 100)
     link = tmp_path / "link.wav"
     link.symlink_to("nowhere.wav")
@@ -275,7 +248,7 @@ def test_nothing_is_left_behind_after_an_exception(tmp_path: Path, error: type[B
 
     def fail() -> None:
         with AudioWriter(path, RATE, 2, overwrite=True) as writer:
-            writer.write(make_music(5_000))
+            writer.write(notes(5_000))
             raise error
 
     with pytest.raises(error):
@@ -317,7 +290,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_what_a_killed_process_left_is_taken_over(tmp_path: Path) -> None:
     """The killed process is a real one, which writes the same file."""
-    path, audio = tmp_path / "out.wav", make_music(1000)
+    path, audio = tmp_path / "out.wav", notes(1000)
     code = f"""
 import os, signal, sys
 import numpy as np

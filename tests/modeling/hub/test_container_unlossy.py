@@ -6,15 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from odd_files import RATE, encode, make_music, wav_bytes
+from odd_files import encode, make_music, wav_bytes
+from signals import RATE, read_with_warnings
 
 from unlossy.hub.audio_unlossy import AudioError, AudioReader, TruncatedError
 from unlossy.hub.container_unlossy import is_made_up
-
-
-def read(path: Path, **options: bool) -> tuple[np.ndarray, list[str]]:
-    with AudioReader(path, **options) as reader:
-        return np.concatenate(list(reader.blocks(50_000)), axis=1), reader.warnings
 
 
 def test_a_length_that_a_recorder_made_up_is_a_warning(tmp_path: Path) -> None:
@@ -23,15 +19,15 @@ def test_a_length_that_a_recorder_made_up_is_a_warning(tmp_path: Path) -> None:
     data = path.read_bytes()
     lengths = [struct.pack("<I", 2 * 10**9 + header) for header in (36, 0)]
     path.write_bytes(data[:4] + lengths[0] + data[8:40] + lengths[1] + data[44:])
-    result, warnings = read(path)
+    result, warnings = read_with_warnings(path)
     assert result.shape == (2, RATE)
     assert warnings == [f"{path} declares too much: 1.0 s of 11337.9 s can be decoded"]
     with pytest.raises(AudioError, match="declares too much"):
-        read(path, strict=True)
+        read_with_warnings(path, strict=True)
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(TruncatedError, match=r"truncated or damaged: 0\.5 s of 1\.0 s"):
-        read(path)
-    assert "0.5 s of 1.0 s" in read(path, partial=True)[1][0]
+        read_with_warnings(path)
+    assert "0.5 s of 1.0 s" in read_with_warnings(path, partial=True)[1][0]
 
 
 def test_round_numbers_are_made_up() -> None:
@@ -46,12 +42,12 @@ def test_an_aiff_that_is_all_there_is_read_whatever_its_header_counts(tmp_path: 
     place = data.find(b"COMM") + 10
     data[place : place + 4] = struct.pack(">I", 2 * RATE)
     path.write_bytes(data)
-    result, warnings = read(path)
+    result, warnings = read_with_warnings(path)
     assert result.shape == (2, RATE)
     assert "declares too much: 1.0 s of 2.0 s" in warnings[0]
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(TruncatedError, match="truncated"):
-        read(path)
+        read_with_warnings(path)
 
 
 @pytest.mark.parametrize("container", ["WAV", "RF64", "W64", "CAF", "AIFF"])
@@ -60,22 +56,22 @@ def test_samples_that_a_header_counts_and_the_file_lacks(tmp_path: Path, contain
     path = tmp_path / "in"
     soundfile.write(path, make_music(2).T, RATE, subtype, format=container)
     data = path.read_bytes()
-    assert read(path, strict=True)[0].shape == (2, 2 * RATE)
+    assert read_with_warnings(path, strict=True)[0].shape == (2, 2 * RATE)
     path.write_bytes(data[: round(0.95 * len(data))])
-    assert read(path)[1] == [f"{path} is truncated or damaged: 1.9 s of 2.0 s can be decoded"]
+    assert read_with_warnings(path)[1] == [f"{path} is truncated or damaged: 1.9 s of 2.0 s can be decoded"]
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(TruncatedError, match=r"truncated or damaged: 1\.0 s of 2\.0 s"):
-        read(path)
+        read_with_warnings(path)
 
 
 def test_an_aiff_in_adpcm_that_is_cut(tmp_path: Path) -> None:
     path = tmp_path / "in.aiff"
     data = encode(make_music(2), "aiff", "adpcm_ima_qt", kind="s16p")
     path.write_bytes(data)
-    assert read(path, strict=True)[0].shape[1] >= 2 * RATE
+    assert read_with_warnings(path, strict=True)[0].shape[1] >= 2 * RATE
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(TruncatedError, match=r"truncated or damaged: 1\.0 s of 2\.0 s"):
-        read(path)
+        read_with_warnings(path)
 
 
 def with_itunes_tag(data: bytes, priming: int, length: int) -> bytes:
@@ -105,11 +101,11 @@ def test_what_the_tag_of_itunes_says_counts(tmp_path: Path, rate: int) -> None:
     length = round(1.8 * rate)
     data = encode(make_music(2, rate, 1), "mp4", "aac", rate, tags={"comment": "x" * 164})
     path.write_bytes(with_itunes_tag(data, 2112, length))
-    result, warnings = read(path, strict=True)
+    result, warnings = read_with_warnings(path, strict=True)
     assert warnings == []
     assert result.shape == (1, length)
     path.write_bytes(with_itunes_tag(data, 2112, rate))  # of another, shorter file
-    assert read(path, partial=True)[0].shape[1] > length
+    assert read_with_warnings(path, partial=True)[0].shape[1] > length
 
 
 @pytest.mark.parametrize(("tag", "bits"), [(0x1234, 16), (1, 36)])
@@ -142,7 +138,7 @@ def test_blocks_that_are_not_full_are_not_filled(
     path = tmp_path / "in"
     audio = make_music(1.5001, rate, channels)
     soundfile.write(path, audio.T, rate, format=container, subtype=subtype)
-    result, warnings = read(path)
+    result, warnings = read_with_warnings(path)
     assert result.shape == audio.shape
     assert warnings == []
     assert np.corrcoef(result[0], audio[0])[0, 1] > 0.95
@@ -151,13 +147,13 @@ def test_blocks_that_are_not_full_are_not_filled(
 def test_adpcm_in_a_video_is_not_taken_for_truncated(tmp_path: Path) -> None:
     path = tmp_path / "in.avi"
     path.write_bytes(encode(make_music(1), "avi", "adpcm_ms", kind="s16"))
-    assert read(path)[0].shape[1] >= RATE
+    assert read_with_warnings(path)[0].shape[1] >= RATE
 
 
 def test_a_count_that_cannot_be_true_is_a_warning(tmp_path: Path) -> None:
     path = tmp_path / "in.w64"  # libsndfile writes a wrong count here
     soundfile.write(path, make_music(1, 8_000, 1).T, 8_000, format="W64", subtype="MS_ADPCM")
-    result, warnings = read(path)
+    result, warnings = read_with_warnings(path)
     assert result.shape[1] >= 8_000
     assert len(warnings) == 1
     assert "declares too much" in warnings[0]

@@ -6,15 +6,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from odd_files import RATE, encode, find_lag, make_music, remux, with_edits
+from odd_files import encode, find_lag_of_end, make_music, remux, with_edits
+from signals import RATE, read_with_warnings
 
 from unlossy.hub.audio_unlossy import AudioError, AudioReader
-
-
-def read(path: Path, **options: bool) -> tuple[np.ndarray, list[str]]:
-    with AudioReader(path, **options) as reader:
-        return np.concatenate(list(reader.blocks(50_000)), axis=1), reader.warnings
-
 
 JITTER = np.random.default_rng(0).integers(-200, 201, 1000)
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
@@ -33,8 +28,8 @@ def test_uneven_times_change_nothing(tmp_path: Path, container: str, time: objec
     song = encode(make_music(2), "mp4", "aac")
     remux(song, tmp_path / "even", container, lambda number: number * 1024)
     remux(song, tmp_path / "uneven", container, time)  # type: ignore[arg-type]
-    expected, _ = read(tmp_path / "even")
-    result, warnings = read(tmp_path / "uneven", strict=True)
+    expected, _ = read_with_warnings(tmp_path / "even")
+    result, warnings = read_with_warnings(tmp_path / "uneven", strict=True)
     assert warnings == []
     np.testing.assert_array_equal(result, expected)
 
@@ -43,7 +38,7 @@ def test_uneven_times_in_fragments_change_nothing(tmp_path: Path) -> None:
     song = encode(make_music(2), "mp4", "aac")
     remux(song, tmp_path / "even", "mp4", lambda number: number * 1024)
     remux(song, tmp_path / "uneven", "mp4", lambda n: n * 1024 + (int(JITTER[n]) if n else 0), **FRAGMENTED)
-    np.testing.assert_array_equal(read(tmp_path / "uneven")[0], read(tmp_path / "even")[0])
+    np.testing.assert_array_equal(read_with_warnings(tmp_path / "uneven")[0], read_with_warnings(tmp_path / "even")[0])
 
 
 @pytest.mark.parametrize("uneven", [0, 1])
@@ -56,8 +51,8 @@ def test_a_pause_stays(tmp_path: Path, container: str, uneven: int) -> None:
 
     remux(song, tmp_path / "whole", container, lambda number: number * 1024)
     remux(song, tmp_path / "paused", container, time)
-    whole, _ = read(tmp_path / "whole")
-    paused, warnings = read(tmp_path / "paused")
+    whole, _ = read_with_warnings(tmp_path / "whole")
+    paused, warnings = read_with_warnings(tmp_path / "paused")
     start = 80 * 1024
     length = paused.shape[1] - whole.shape[1]
     assert abs(length - 44_100) <= (800 if uneven else 45)
@@ -67,7 +62,7 @@ def test_a_pause_stays(tmp_path: Path, container: str, uneven: int) -> None:
     assert len(warnings) == 1
     assert "has no audio at 1.86 s: " in warnings[0]
     with pytest.raises(AudioError, match=r"has a gap after 1\.9 s"):
-        read(tmp_path / "paused", strict=True)
+        read_with_warnings(tmp_path / "paused", strict=True)
 
 
 @pytest.mark.parametrize(
@@ -77,18 +72,18 @@ def test_a_pause_stays(tmp_path: Path, container: str, uneven: int) -> None:
 def test_what_an_encoder_adds_is_taken_off(tmp_path: Path, container: str, codec: str, rate: int, kind: str) -> None:
     audio = make_music(0.7, rate)
     (tmp_path / "in").write_bytes(encode(audio, container, codec, rate, kind))
-    assert read(tmp_path / "in")[0].shape == audio.shape
+    assert read_with_warnings(tmp_path / "in")[0].shape == audio.shape
 
 
 def test_the_end_of_an_edit_list_is_the_end(tmp_path: Path) -> None:
     song = encode(make_music(4), "mp4", "aac", movie_timescale=str(RATE))
     (tmp_path / "whole.m4a").write_bytes(with_edits(song, [(4 * RATE, 2112)]))
     (tmp_path / "cut.m4a").write_bytes(with_edits(song, [(66_150, 2112)]))
-    whole, _ = read(tmp_path / "whole.m4a")
-    np.testing.assert_array_equal(read(tmp_path / "cut.m4a")[0], whole[:, :66_150])
+    whole, _ = read_with_warnings(tmp_path / "whole.m4a")
+    np.testing.assert_array_equal(read_with_warnings(tmp_path / "cut.m4a")[0], whole[:, :66_150])
     (tmp_path / "middle.m4a").write_bytes(with_edits(song, [(44_100, 1024), (44_100, 1024 + 88_200)]))
     # FFmpeg begins the second part with a whole packet, and ends it accordingly early.
-    assert 0 <= 88_200 - read(tmp_path / "middle.m4a")[0].shape[1] < 1024
+    assert 0 <= 88_200 - read_with_warnings(tmp_path / "middle.m4a")[0].shape[1] < 1024
 
 
 @pytest.mark.parametrize(
@@ -112,15 +107,15 @@ def test_damage_keeps_length_and_time(
     place = int(0.55 * len(data))
     data[place : place + length] = bytes(length) if damage == "zeros" else np.random.default_rng(7).bytes(length)
     (tmp_path / "damaged").write_bytes(data)
-    whole, nothing = read(tmp_path / "whole", strict=True)
-    result, warnings = read(tmp_path / "damaged")
+    whole, nothing = read_with_warnings(tmp_path / "whole", strict=True)
+    result, warnings = read_with_warnings(tmp_path / "damaged")
     assert nothing == []
     assert len(warnings) == 1
     assert "has no audio at" in warnings[0]
     assert result.shape == whole.shape
-    assert find_lag(result, whole) == 0
+    assert find_lag_of_end(result, whole) == 0
     with pytest.raises(AudioError, match=r"damaged|gap"):
-        read(tmp_path / "damaged", strict=True)
+        read_with_warnings(tmp_path / "damaged", strict=True)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "mov"])
@@ -139,11 +134,11 @@ def test_sound_that_begins_after_the_picture_stays_late(tmp_path: Path, suffix: 
         frame = av.AudioFrame.from_ndarray(audio.T.reshape(1, -1).copy(), format="flt", layout="stereo")
         frame.sample_rate, frame.pts, frame.time_base = RATE, RATE // 2, Fraction(1, RATE)
         output.mux([*sound.encode(frame), *sound.encode(None)])
-    result, warnings = read(path, strict=True)
+    result, warnings = read_with_warnings(path, strict=True)
     assert warnings == []
     assert 0 <= result.shape[1] - 1.5 * RATE + 50 < 1100  # the times of the files are in ms
     assert not result[:, : RATE // 2 - 1100].any()
-    assert abs(find_lag(result[:, RATE // 2 :], audio)) < 50
+    assert abs(find_lag_of_end(result[:, RATE // 2 :], audio)) < 50
 
 
 def test_a_stream_that_begins_in_the_middle_is_passed_over(tmp_path: Path) -> None:
@@ -157,7 +152,7 @@ def test_a_stream_that_begins_in_the_middle_is_passed_over(tmp_path: Path) -> No
         result = np.concatenate(list(reader.blocks(5000)), axis=1)
     assert result.shape[1] >= 24 * RATE
     priming = 1024
-    assert find_lag(result[:, priming : 12 * RATE + priming], audio) == 0
+    assert find_lag_of_end(result[:, priming : 12 * RATE + priming], audio) == 0
 
 
 def test_a_damaged_unit_of_time_makes_no_pauses(tmp_path: Path) -> None:

@@ -1,28 +1,21 @@
 """Deficits, and how noise and make-up gain meet them: how loud, where, when, and where not."""
 
 import math
-from typing import Any
 
 import pytest
 import torch
+from signals import RATE, TINY, snr
 
 from unlossy import UnlossyConfig, UnlossyModel
 from unlossy.hub.detail_unlossy import PREDICTED
-from unlossy.hub.spectral_unlossy import power, stft, to_mid_side
-
-RATE = 44_100
-TINY: dict[str, Any] = {"hidden_sizes": (8, 8), "depths": (1, 1), "embedding_size": 32, "detail_size": 16}
+from unlossy.hub.spectral_unlossy import stft, to_mid_side
 
 
-def music(samples: int) -> torch.Tensor:
-    """A chord, and noise that differs between the channels."""
+def chord(samples: int) -> torch.Tensor:
+    """A chord of four tones, and noise that differs between the channels."""
     time = torch.arange(samples) / RATE
-    chord = torch.sin(2 * math.pi * torch.tensor([[220.0], [550.0], [1320.0], [3300.0]]) * time).sum(dim=0) / 12
-    return chord + torch.randn(1, 2, samples, generator=torch.Generator().manual_seed(0)) / 100
-
-
-def snr(wanted: torch.Tensor, given: torch.Tensor) -> float:
-    return (10 * torch.log10(wanted.square().sum() / (wanted - given).square().sum())).item()
+    tones = torch.sin(2 * math.pi * torch.tensor([[220.0], [550.0], [1320.0], [3300.0]]) * time).sum(dim=0) / 12
+    return tones + torch.randn(1, 2, samples, generator=torch.Generator().manual_seed(0)) / 100
 
 
 def predict_deficit(model: UnlossyModel, decibels: float) -> None:
@@ -50,7 +43,7 @@ def test_detail_is_steadier_than_noise():
     noise = torch.randn(1, 2, 80 * 2048, generator=torch.Generator().manual_seed(0))
 
     def fluctuation(audio: torch.Tensor) -> float:
-        cells = model.grid.energy(power(stft(audio, 2048, 512)[:, 8:-8, :-1]))
+        cells = model.grid.energy(stft(audio, 2048)[0].power())[:, 8:-8]
         return torch.log(cells[:, :, 30:50]).std(dim=1).mean().item()  # above the tone
 
     with torch.no_grad():
@@ -65,7 +58,7 @@ def test_detail_that_is_predicted_in_single_cells_is_no_steady_tone():
         model.detail_head.predictor.output.bias.copy_(bias.flatten())
         audio = 0.1 * torch.sin(2 * math.pi * 3000 * torch.arange(80 * 2048) / RATE).expand(1, 2, -1)
         added = model(audio).audio_values - audio
-        cells = model.grid.energy(power(stft(added, 2048, 512)[:, 8:-8, :-1])).mean(dim=(0, 1, 3))
+        cells = model.grid.energy(stft(added, 2048)[0].power())[:, 8:-8].mean(dim=(0, 1, 3))
     assert (10 * torch.log10(cells[60:76])).std() < 4  # unshared, it is 39 dB
 
 
@@ -84,7 +77,7 @@ def test_detail_does_not_begin_before_an_onset():
 def test_digital_silence_between_sounds_stays_silent(make_lively):
     model = make_lively(hole_caution=0.0, preserved_caution=0.0)
     predict_deficit(model, 20)
-    audio = music(30_000)
+    audio = chord(30_000)
     audio[..., 8000:20_000] = 0
     added = model(audio).audio_values - model(audio, detail=0).audio_values
     assert added[..., :6000].abs().max() > 1e-3
@@ -105,7 +98,7 @@ def test_small_deficits_get_no_noise_in_preserved_cells(decibels, added):
 def test_mid_gets_makeup_gain_where_it_gets_no_noise(decibels, louder):
     model = UnlossyModel(UnlossyConfig(**TINY, hole_caution=99.0, preserved_caution=99.0))
     predict_deficit(model, decibels)
-    audio = music(30_000)
+    audio = chord(30_000)
     given, restored = (to_mid_side(x) for x in (audio, model(audio).audio_values))
     assert snr(given[:, 1], restored[:, 1]) > 60
     assert snr(10 ** (louder / 20) * given[:, 0], restored[:, 0]) > 40

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from signals import RATE
 
 from unlossy import UnlossyFeatureExtractor
-
-RATE = 44_100
 
 
 @pytest.fixture

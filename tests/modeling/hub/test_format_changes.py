@@ -8,7 +8,8 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from odd_files import RATE, encode, find_lag, frames_of_mp3, make_music
+from odd_files import encode, find_lag_of_end, frames_of_mp3, make_music
+from signals import RATE
 
 from unlossy.hub.audio_unlossy import AudioError, AudioReader
 from unlossy.hub.layout_unlossy import DEFAULT_SPEAKERS
@@ -106,7 +107,7 @@ def test_links_of_a_chain_are_exact_whatever_their_codec(tmp_path: Path) -> None
     last, _ = read(tmp_path / "last.ogg", vorbis(audio) * 3)
     assert last.shape == (2, 3 * RATE)
     for part in np.split(last, 3, axis=1):
-        assert find_lag(part, audio) == 0
+        assert find_lag_of_end(part, audio) == 0
 
 
 def test_a_link_that_is_damaged_costs_itself(tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ def test_a_link_that_is_damaged_costs_itself(tmp_path: Path) -> None:
     broken[40:3000] = bytes(2960)  # its headers
     result, reader = read(tmp_path / "in.ogg", vorbis(audio) + bytes(broken) + vorbis(audio))
     assert result.shape[1] in range(2 * RATE, 3 * RATE + 1)
-    assert find_lag(result[:, -RATE:], audio) == 0
+    assert find_lag_of_end(result[:, -RATE:], audio) == 0
     assert reader.warnings
 
 

@@ -15,7 +15,7 @@ from unlossy.hub.loss_unlossy import (
     faithful_terms,
     weighted_sum,
 )
-from unlossy.hub.spectral_unlossy import power, stft, to_mid_side
+from unlossy.hub.spectral_unlossy import stft, to_mid_side
 
 CELL_WIDTHS = (4,) * 16 + (16,) * 60  # 1,024 bins
 GRID = CellGrid(CELL_WIDTHS, 2048, 44_100)
@@ -27,7 +27,7 @@ def noise(seed: int, level: float = 0.1) -> Tensor:
 
 def loss_of(clean: Tensor, degraded: Tensor, faithful: Tensor) -> tuple[float, dict[str, float]]:
     """Loss and terms of audio whose deficits the network predicts to be none."""
-    spectra = [stft(to_mid_side(audio), 2048, 512)[:, :, :-1] for audio in (degraded, faithful, clean)]
+    spectra = [stft(to_mid_side(audio), 2048)[0] for audio in (degraded, faithful, clean)]
     terms = faithful_terms(
         degraded=spectra[0],
         faithful=spectra[1],
@@ -36,8 +36,8 @@ def loss_of(clean: Tensor, degraded: Tensor, faithful: Tensor) -> tuple[float, d
         faithful_audio=faithful,
         clean_audio=clean,
     )
-    energy = GRID.energy(power(spectra[1]))
-    wanted = GRID.energy(power(spectra[2]))
+    energy = GRID.energy(spectra[1].power())
+    wanted = GRID.energy(spectra[2].power())
     terms |= terms_of_detail(energy, torch.full_like(energy, -1.0), wanted)
     loss, values = weighted_sum(terms)
     return loss.item(), {name: value.item() for name, value in values.items()}
@@ -154,7 +154,7 @@ def test_dissimilarity_hears_the_rhythm_of_what_is_added() -> None:
 
 def test_dissimilarity_has_all_its_bits_under_autocast() -> None:
     """Levels rounded to bf16 gave one of 46, where 1 is the most, and gradients of 45,000."""
-    clean, degraded = (GRID.energy(power(stft(noise(seed), 2048, 512)[:, :, :-1])) for seed in (0, 1))
+    clean, degraded = (GRID.energy(stft(noise(seed), 2048)[0].power()) for seed in (0, 1))
     alone = terms_of_detail(degraded, torch.zeros_like(degraded), clean)["dissimilarity"]
     with torch.autocast("cpu", torch.bfloat16):
         mixed = terms_of_detail(degraded, torch.zeros_like(degraded), clean)["dissimilarity"]
@@ -183,7 +183,7 @@ def terms_of_coding(energy: Tensor, wanted: Tensor) -> dict[str, float]:
 
 def test_an_autoencoder_that_loses_nothing_costs_nothing() -> None:
     clean = noise(0)
-    energy = GRID.energy(power(stft(to_mid_side(clean), 2048, 512)[:, :, :-1]))
+    energy = GRID.energy(stft(to_mid_side(clean), 2048)[0].power())
     terms = terms_of_coding(energy, energy)
     assert terms["envelope"] == pytest.approx(0, abs=1e-6)
     assert terms["dissimilarity"] == pytest.approx(0, abs=1e-6)
@@ -191,7 +191,7 @@ def test_an_autoencoder_that_loses_nothing_costs_nothing() -> None:
 
 def test_an_autoencoders_errors_are_told_in_decibels() -> None:
     clean = noise(0)
-    energy = GRID.energy(power(stft(to_mid_side(clean), 2048, 512)[:, :, :-1]))
+    energy = GRID.energy(stft(to_mid_side(clean), 2048)[0].power())
     for factor in (0.5, 2.0):
         terms = terms_of_coding(factor * energy, energy)
         assert terms["envelope"] == pytest.approx(3.01, abs=0.1)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from signals import RATE, music, snr
 from transformers import AutoModel, AutoModelForAudioTokenization
 
 from unlossy import UnlossyAutoencoder
 from unlossy.hub.modeling_unlossy_autoencoder import grouped, ungrouped
-from unlossy.hub.spectral_unlossy import mdct, power, stft
+from unlossy.hub.spectral_unlossy import mdct, stft
 
-RATE = 44_100
 FRAMES = 40
 CELLS = 80
 GROUP, BLOCK = 4, 2  # frames whose envelope, and whose waveform, is coded together
@@ -21,19 +21,6 @@ GROUP, BLOCK = 4, 2  # frames whose envelope, and whose waveform, is coded toget
 @pytest.fixture(scope="module")
 def model(make_autoencoder: Callable[..., UnlossyAutoencoder]) -> UnlossyAutoencoder:
     return make_autoencoder(embedding_size=92, noise_attenuation=0.0, near_noise_attenuation=0.0)
-
-
-def music(samples: int, channels: int = 2, batch: int = 1, seed: int = 0) -> torch.Tensor:
-    """Chords and noise, different in every channel and item."""
-    generator = torch.Generator().manual_seed(seed)
-    time = torch.arange(samples) / RATE
-    pitch = 110 * 2 ** (torch.rand(batch, channels, 5, 1, generator=generator) * 5)
-    tones = torch.sin(2 * torch.pi * pitch * time).sum(dim=2) / 12
-    return tones + torch.randn(batch, channels, samples, generator=generator) / 100
-
-
-def snr(wanted: torch.Tensor, given: torch.Tensor) -> float:
-    return (10 * torch.log10(wanted.square().sum() / (wanted - given).square().sum().clamp(min=1e-30))).item()
 
 
 def make_noise(samples: int = (FRAMES - 2) * 512, seed: int = 0) -> torch.Tensor:
@@ -53,7 +40,7 @@ def make_envelope(model: UnlossyAutoencoder, frames: int = FRAMES, seed: int = 0
 
 
 def test_the_envelope_is_made_of_whole_steps(model: UnlossyAutoencoder) -> None:
-    envelope = model.envelope_coder.encode(stft(make_noise(), 2048, 512)[:, :, :-1], None)
+    envelope = model.envelope_coder.encode(stft(make_noise(), 2048)[0], None)
     multiples = grouped(envelope, GROUP) / model.envelope_coder.steps()
     torch.testing.assert_close(multiples, torch.round(multiples), atol=1e-3, rtol=0)
     assert multiples.abs().max() > 1
@@ -128,7 +115,7 @@ def test_values_are_as_large_for_quiet_audio_as_for_loud(model: UnlossyAutoencod
 
 def test_a_block_is_as_loud_as_the_frames_under_its_window(model: UnlossyAutoencoder) -> None:
     audio = make_noise(40 * 512)
-    energy = model.grid.energy(power(stft(audio, 2048, 512)[:, :, :-1]))
+    energy = model.grid.energy(stft(audio, 2048)[0].power())
     expected = model.waveform_coder.deviation(energy)[:, 2:-2].square().sum()
     given = mdct(audio, 1024)[:, 2:19].square().sum()
     assert 10 * math.log10(given / expected) == pytest.approx(0, abs=0.5)

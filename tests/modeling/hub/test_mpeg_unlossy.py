@@ -4,16 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from odd_files import RATE, encode, find_lag, frames_of_mp3, id3_tag, make_music
+from odd_files import encode, find_lag_of_end, frames_of_mp3, id3_tag, make_music
+from signals import RATE, read_with_warnings
 
 from unlossy.hub.audio_unlossy import AudioError, AudioReader, TruncatedError
 from unlossy.hub.mpeg_unlossy import frame_size, tag_size
-
-
-def read(path: Path, **options: bool) -> tuple[np.ndarray, list[str]]:
-    with AudioReader(path, **options) as reader:
-        return np.concatenate(list(reader.blocks(50_000)), axis=1), reader.warnings
-
 
 SONG = encode(make_music(3), "mp3", "libmp3lame")
 FRAMES = frames_of_mp3(SONG)
@@ -42,9 +37,9 @@ def change(*parts: tuple[int, int, bytes]) -> bytes:
 def test_damaged_frames_are_silent_and_the_rest_is_in_time(tmp_path: Path, data: bytes, places: int) -> None:
     path = tmp_path / "damaged.mp3"
     path.write_bytes(SONG)
-    whole, nothing = read(path, strict=True)
+    whole, nothing = read_with_warnings(path, strict=True)
     path.write_bytes(data)
-    result, warnings = read(path)
+    result, warnings = read_with_warnings(path)
     assert nothing == []
     assert len(warnings) == 1
     assert warnings[0].startswith(f"{path} has no audio at ")
@@ -52,7 +47,7 @@ def test_damaged_frames_are_silent_and_the_rest_is_in_time(tmp_path: Path, data:
     assert result.shape == whole.shape == (2, 3 * RATE)
     np.testing.assert_allclose(result[:, -RATE // 2 :], whole[:, -RATE // 2 :], atol=1e-3)
     with pytest.raises(AudioError, match=r"damaged: decoding failed after [01]\.\d s"):
-        read(path, strict=True)
+        read_with_warnings(path, strict=True)
 
 
 @pytest.mark.parametrize(
@@ -65,23 +60,23 @@ def test_joined_files_are_read_whole(tmp_path: Path, tag: bytes) -> None:
     (tmp_path / "one.mp3").write_bytes(SONG)
     (tmp_path / "two.mp3").write_bytes(other)
     (tmp_path / "joined.mp3").write_bytes(id3_tag(20) + SONG + tag + other)
-    (one, _), (two, _) = read(tmp_path / "one.mp3"), read(tmp_path / "two.mp3")
-    joined, warnings = read(tmp_path / "joined.mp3", strict=True)
+    (one, _), (two, _) = read_with_warnings(tmp_path / "one.mp3"), read_with_warnings(tmp_path / "two.mp3")
+    joined, warnings = read_with_warnings(tmp_path / "joined.mp3", strict=True)
     assert warnings == []
     np.testing.assert_allclose(joined[:, : RATE * 2], one[:, : RATE * 2], atol=1e-4)
     assert joined.shape[1] >= 6 * RATE
     # Delay and padding of the second file, which its own tag names, stay.
-    assert abs(find_lag(joined[:, 3 * RATE :], two)) < 2 * 1152 + 1105
+    assert abs(find_lag_of_end(joined[:, 3 * RATE :], two)) < 2 * 1152 + 1105
 
 
 def test_a_lost_end(tmp_path: Path) -> None:
     path = tmp_path / "cut.mp3"
     path.write_bytes(SONG[: FRAMES[110]])  # of 116
-    assert "2.8 s of 3.0 s" in read(path)[1][0]
+    assert "2.8 s of 3.0 s" in read_with_warnings(path)[1][0]
     path.write_bytes(SONG[: FRAMES[60]])
     with pytest.raises(TruncatedError, match=r"1\.5 s of 3\.0 s"):
-        read(path)
-    result, warnings = read(path, partial=True)
+        read_with_warnings(path)
+    result, warnings = read_with_warnings(path, partial=True)
     assert "1.5 s of 3.0 s" in warnings[0]
     assert result.shape[1] > 1.5 * RATE
 

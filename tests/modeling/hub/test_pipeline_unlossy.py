@@ -13,17 +13,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from signals import RATE, noise
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, pipeline
 
 import unlossy
 from unlossy import UnlossyFeatureExtractor, UnlossyModel, UnlossyPipeline
 
-RATE = 44_100
-
 
 @pytest.fixture(scope="module")
 def audio() -> np.ndarray:
-    return np.random.default_rng(0).normal(0, 0.05, (2, 20_000)).astype(np.float32)
+    return noise(20_000, level=0.05)
 
 
 @pytest.fixture(scope="module")

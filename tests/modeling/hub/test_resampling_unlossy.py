@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from odd_files import RATE, make_music
+from signals import RATE, notes
 
 from unlossy.hub.resampling_unlossy import Resampler
 
@@ -12,7 +12,7 @@ from unlossy.hub.resampling_unlossy import Resampler
 )
 @pytest.mark.parametrize("frames", [1, 100, 12_345])
 def test_resampling_in_blocks_equals_resampling_at_once(from_rate: int, to_rate: int, frames: int) -> None:
-    audio = make_music(frames / RATE)
+    audio = notes(frames)
     whole = Resampler(from_rate, to_rate, 2).process(audio, last=True)
     assert whole.shape == (2, -(-frames * to_rate // from_rate))
     resampler = Resampler(from_rate, to_rate, 2)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from signals import RATE, TINY, noise, snr, tones
 
 from unlossy import ModelNotFoundError, UnlossyAutoencoder, UnlossyConfig, UnlossyModel, load_model, restore
 from unlossy.hub.audio_unlossy import AudioError, AudioReader
@@ -18,21 +19,7 @@ from unlossy.hub.layout_unlossy import DEFAULT_SPEAKERS, channel_groups
 from unlossy.hub.streaming_unlossy import GUARD_SECONDS
 from unlossy.hub.tags_unlossy import Tags
 
-RATE = 44_100
 RATES = [8_000, 22_050, 44_100, 48_000, 96_000, 192_000]
-
-
-def music(samples: int, channels: int = 2, rate: int = RATE) -> np.ndarray:
-    """Tones and noise, different in every channel, far from full scale."""
-    random = np.random.default_rng(0)
-    time = np.arange(samples) / rate
-    tones = [np.sin(2 * np.pi * random.uniform(100, 3500, (4, 1)) * time).sum(axis=0) for _ in range(channels)]
-    return (0.03 * np.stack(tones) + random.normal(0, 0.005, (channels, samples))).astype(np.float32)
-
-
-def snr(wanted: np.ndarray, given: np.ndarray) -> float:
-    error = np.square(wanted.astype(np.float64) - given).sum()
-    return float(10 * np.log10(np.square(wanted.astype(np.float64)).sum() / max(error, 1e-30)))
 
 
 def restored(audio: np.ndarray, model: Any, rate: int = RATE, **options: Any) -> np.ndarray:
@@ -44,7 +31,7 @@ def restored(audio: np.ndarray, model: Any, rate: int = RATE, **options: Any) ->
 @pytest.fixture(scope="module")
 def identity_model() -> UnlossyModel:
     """Untrained: returns its input."""
-    return UnlossyModel(UnlossyConfig(hidden_sizes=(8, 8), depths=(1, 1), embedding_size=32, detail_size=16)).eval()
+    return UnlossyModel(UnlossyConfig(**TINY)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +50,7 @@ def louder_model(identity_model: UnlossyModel) -> Any:
 
 @pytest.mark.parametrize("rate", RATES)
 def test_rate_length_and_level(identity_model: UnlossyModel, rate: int) -> None:
-    audio = music(rate // 2 + 7, rate=rate)
+    audio = tones(rate // 2 + 7, rate=rate)
     result = restore(audio, identity_model, sampling_rate=rate)
     assert result.sampling_rate == max(rate, RATE)
     assert result.num_frames == math.ceil(audio.shape[1] * result.sampling_rate / rate)
@@ -81,14 +68,14 @@ def test_rate_length_and_level(identity_model: UnlossyModel, rate: int) -> None:
     ("rate", "output_rate"), [(44_100, 48_000), (48_000, 44_100), (22_050, 22_050), (44_100, 8_000)]
 )
 def test_output_rate_can_be_chosen(identity_model: UnlossyModel, rate: int, output_rate: int) -> None:
-    result = restore(music(20_001), identity_model, sampling_rate=rate, output_sampling_rate=output_rate)
+    result = restore(tones(20_001), identity_model, sampling_rate=rate, output_sampling_rate=output_rate)
     assert result.sampling_rate == output_rate
     assert result.num_frames == math.ceil(20_001 * output_rate / rate)
 
 
 @pytest.mark.parametrize("channels", range(1, 9))
 def test_channels_are_restored_in_pairs(lively_model: UnlossyModel, channels: int) -> None:
-    audio = music(12_000, channels)
+    audio = tones(12_000, channels)
     result = restored(audio, lively_model)
     assert result.shape == audio.shape
     assert snr(audio, result) < 60, "the model must have changed something"
@@ -109,7 +96,7 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.parametrize("rate", [44_100, 48_000])
 @pytest.mark.parametrize("threads", [1, 2, 5], ids="{} threads".format)
 def test_blocks_agree_with_the_whole(one_thread: None, lively_model: UnlossyModel, rate: int, threads: int) -> None:
-    audio = music(4 * rate + 1234, rate=rate)
+    audio = tones(4 * rate + 1234, rate=rate)
     whole = restored(audio, lively_model, rate, block_seconds=10)
     torch.set_num_threads(threads)
     for seconds in (0.5, 1.5, 10):
@@ -121,7 +108,7 @@ def test_blocks_agree_with_the_whole(one_thread: None, lively_model: UnlossyMode
 
 @pytest.mark.parametrize("rate", [48_000, 96_000])
 def test_what_lies_above_the_network_is_untouched(lively_model: UnlossyModel, rate: int) -> None:
-    audio = music(rate, rate=rate)
+    audio = tones(rate, rate=rate)
     change = restored(audio, lively_model, rate) - audio
     window = np.hanning(rate)
     energy = np.square(np.abs(np.fft.rfft(change * window))).sum(axis=0)  # a bin is 1 Hz wide
@@ -134,7 +121,7 @@ def test_silence_stays_silent(lively_model: UnlossyModel, rate: int) -> None:
 
 
 def test_detail_reaches_the_model(lively_model: UnlossyModel) -> None:
-    audio = music(20_000)
+    audio = tones(20_000)
     faithful = lively_model(torch.from_numpy(audio)[None], detail=0.0).audio_values[0].detach().numpy()
     assert snr(faithful, restored(audio, lively_model, detail=0.0)) > 90
     assert snr(faithful, restored(audio, lively_model)) < 60
@@ -184,7 +171,7 @@ def test_the_guard_works_at_the_edges(louder_model: Any) -> None:
 @pytest.mark.parametrize("kind", [np.float16, np.float64, torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(3000,), (1, 3000), (2, 3000)])
 def test_the_result_is_like_the_input(identity_model: UnlossyModel, kind: Any, shape: tuple[int, ...]) -> None:
-    samples = music(3000, 2)[: shape[0] if len(shape) == 2 else 1].reshape(shape)
+    samples = tones(3000, 2)[: shape[0] if len(shape) == 2 else 1].reshape(shape)
     audio = torch.from_numpy(samples).to(kind) if isinstance(kind, torch.dtype) else samples.astype(kind)
     result = restore(audio, identity_model, sampling_rate=RATE).audio
     assert isinstance(result, torch.Tensor) == isinstance(audio, torch.Tensor)
@@ -241,14 +228,14 @@ def test_wrong_arguments_are_refused(
 
 
 def test_a_format_has_its_own_rate(identity_model: UnlossyModel, tmp_path: Path) -> None:
-    result = restore(music(RATE), identity_model, sampling_rate=RATE, output=tmp_path / "song.opus")
+    result = restore(tones(RATE), identity_model, sampling_rate=RATE, output=tmp_path / "song.opus")
     assert (result.sampling_rate, result.num_frames) == (48_000, 48_000)
     with AudioReader(tmp_path / "song.opus") as reader:
         assert (reader.sampling_rate, reader.num_frames) == (48_000, 48_000)
 
 
 def test_file_in_file_out(lively_model: UnlossyModel, tmp_path: Path) -> None:
-    audio = music(3 * RATE)
+    audio = tones(3 * RATE)
     with AudioWriter(tmp_path / "in.flac", RATE, 2, tags=Tags({"title": ["Canon"], "artist": ["Pachelbel"]})) as writer:
         writer.write(audio)
     shares: list[float] = []
@@ -264,7 +251,7 @@ def test_file_in_file_out(lively_model: UnlossyModel, tmp_path: Path) -> None:
 
 
 def test_mp3_in_array_out(identity_model: UnlossyModel, tmp_path: Path) -> None:
-    audio = music(RATE)
+    audio = tones(RATE)
     with AudioWriter(tmp_path / "in.mp3", RATE, 2) as writer:
         writer.write(audio)
     result = restore(str(tmp_path / "in.mp3"), identity_model)
@@ -294,10 +281,10 @@ def saved_model(lively_model: UnlossyModel, tmp_path: Path) -> Path:
 
 def test_load_model(saved_model: Path) -> None:
     for device in ("auto", "cpu"):
-        model = load_model(saved_model, device)
+        model = load_model(saved_model, device)  # without an export
         assert isinstance(model, UnlossyModel)
         assert not model.training
-    assert model.device.type == "cpu"
+        assert model.device.type == "cpu"
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:9"])
@@ -371,7 +358,7 @@ def test_missing_folder_is_named(tmp_path: Path) -> None:
 
 def test_audio_is_in_no_cycle_of_references(lively_model: UnlossyModel, tmp_path: Path) -> None:
     """A server's memory grew by 15 MB with every clip, until Python's collector came by."""
-    audio = music(RATE)
+    audio = tones(RATE)
     restore(audio, lively_model, sampling_rate=RATE, output=tmp_path / "first.flac")
     gc.collect()
     gc.disable()
@@ -383,7 +370,7 @@ def test_audio_is_in_no_cycle_of_references(lively_model: UnlossyModel, tmp_path
 
 
 def test_a_silent_channel_and_a_pause_stay_silent(lively_model: UnlossyModel) -> None:
-    audio = np.random.default_rng(0).normal(0, 0.1, (2, 3 * 44_100)).astype(np.float32)
+    audio = noise(3 * 44_100)
     audio[1] = 0  # everything is on the left, with a pause
     audio[0, 44_100:88_200] = 0
     result = restored(audio, lively_model)

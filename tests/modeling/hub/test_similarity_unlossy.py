@@ -5,19 +5,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from signals import RATE
 from torch import Tensor
 
 from unlossy.hub.cells_unlossy import CellGrid
 from unlossy.hub.similarity_unlossy import BANDS, RATING_SLOPES, auditory_levels, band_weights, similarity
-from unlossy.hub.spectral_unlossy import power, stft, to_mid_side
+from unlossy.hub.spectral_unlossy import stft, to_mid_side
 
-RATE = 44_100
 GRID = CellGrid((4,) * 16 + (8,) * 8 + (16,) * 56, 2048, RATE)
 
 
 def levels_of(audio: Tensor) -> Tensor:
-    spectrum = stft(to_mid_side(audio), 2048, 512)[:, :, :-1]
-    return auditory_levels(GRID.energy(power(spectrum)), GRID)
+    spectrum = stft(to_mid_side(audio), 2048)[0]
+    return auditory_levels(GRID.energy(spectrum.power()), GRID)
 
 
 def tone(hertz: float, amplitude: float = 0.5) -> Tensor:

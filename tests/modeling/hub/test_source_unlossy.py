@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from odd_files import RATE, encode, make_music
+from odd_files import encode, make_music
+from signals import RATE
 
 from unlossy.hub.audio_unlossy import AudioError, AudioReader
 from unlossy.hub.audio_writing_unlossy import AudioWriter

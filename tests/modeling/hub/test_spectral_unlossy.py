@@ -6,6 +6,9 @@ import pytest
 import torch
 
 from unlossy.hub.spectral_unlossy import (
+    Spectrum,
+    _products_irfft,
+    _products_rfft,
     cached_tensor,
     from_mid_side,
     imdct,
@@ -13,9 +16,7 @@ from unlossy.hub.spectral_unlossy import (
     mdct,
     num_frames,
     phase_advance,
-    phase_reference,
     position_noise,
-    power,
     shaping_envelope,
     stft,
     to_mid_side,
@@ -29,9 +30,30 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("channels", [1, 2])
 def test_istft_undoes_stft(samples: int, channels: int) -> None:
     audio = torch.randn(3, channels, samples, generator=torch.Generator().manual_seed(0))
-    spectrum = stft(audio, N_FFT, HOP)
-    assert spectrum.shape == (3, num_frames(samples, HOP), N_FFT // 2 + 1, channels)
-    torch.testing.assert_close(istft(spectrum, samples, N_FFT, HOP), audio, atol=1e-5, rtol=0)
+    bins, top_bin = stft(audio, N_FFT)
+    assert bins.real.shape == bins.imaginary.shape == (3, channels, num_frames(samples, HOP), N_FFT // 2)
+    torch.testing.assert_close(istft(bins, top_bin, samples), audio, atol=1e-5, rtol=0)
+
+
+def test_stft_has_the_power_that_pytorch_finds() -> None:
+    audio = torch.randn(1, 1, 8 * HOP, generator=torch.Generator().manual_seed(0))
+    bins, top_bin = stft(audio, N_FFT)
+    window = torch.hann_window(N_FFT)
+    padded = torch.nn.functional.pad(audio[:, 0], (0, HOP))  # to the last frame that overlaps the signal
+    wanted = torch.stft(padded, N_FFT, HOP, window=window, pad_mode="constant", return_complex=True).abs().square()
+    torch.testing.assert_close(bins.power()[0, 0].T, wanted[0, :-1], atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(top_bin[0, 0, :, 0].square(), wanted[0, -1], atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [2048, 256, 48])
+def test_matrix_products_are_a_fourier_transform(size: int) -> None:
+    frames = torch.randn(2, 2, 5, size, generator=torch.Generator().manual_seed(0))
+    wanted = torch.fft.rfft(frames)
+    bins, top_bin = _products_rfft(frames)
+    scale = wanted.abs().max().item()
+    torch.testing.assert_close(torch.complex(bins.real, bins.imaginary), wanted[..., :-1], atol=1e-6 * scale, rtol=0)
+    torch.testing.assert_close(top_bin, wanted[..., -1:].real, atol=1e-6 * scale, rtol=0)
+    torch.testing.assert_close(_products_irfft(bins, top_bin), frames, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("samples", [1, 511, 512, 513, 2048, 12_345])
@@ -66,11 +88,10 @@ def test_mid_side_can_be_undone(channels: int) -> None:
 
 
 @pytest.mark.parametrize("bin_number", [4, 5, 6, 7, 301])
-def test_phase_reference_keeps_the_phase_of_a_tone(bin_number: int) -> None:
+def test_a_tone_keeps_its_phase_from_frame_to_frame(bin_number: int) -> None:
     tone = torch.cos(2 * torch.pi * bin_number / N_FFT * torch.arange(20_000) + 0.7)[None, None]
-    spectrum = stft(tone, N_FFT, HOP)
-    steady = spectrum * phase_reference(spectrum.shape[1], spectrum.shape[2], CPU)
-    inner = steady[0, 4:-6, bin_number, 0]
+    bins, _ = stft(tone, N_FFT)
+    inner = torch.complex(bins.real, bins.imaginary)[0, 0, 4:-6, bin_number]
     assert inner.angle().tolist() == pytest.approx([0.7] * len(inner), abs=1e-3)
 
 
@@ -79,20 +100,21 @@ def test_phase_advance_turns_a_tone_on_and_tells_it_from_noise(frequency: float)
     """[cycles a sample]"""
     tone = torch.cos(2 * torch.pi * frequency * torch.arange(20_000) + 0.7)
     noise = torch.randn(20_000, generator=torch.Generator().manual_seed(0))
-    spectrum = stft(torch.stack([tone, noise])[None], N_FFT, HOP)
-    steady = spectrum * phase_reference(spectrum.shape[1], spectrum.shape[2], CPU)
+    steady, _ = stft(torch.stack([tone, noise])[None], N_FFT)
     advance = phase_advance(steady)
-    assert advance.shape == steady.shape
+    assert advance.real.shape == steady.real.shape
     peak = round(frequency * N_FFT)
-    near = advance[0, 8:-10, peak - 1 : peak + 2, 0]
-    assert near.abs().min() > 0.999
-    turned = steady[0, 7:-11, peak - 1 : peak + 2, 0] * near
-    torch.testing.assert_close(turned, steady[0, 8:-10, peak - 1 : peak + 2, 0], rtol=1e-2, atol=1e-2 * N_FFT)
-    assert advance[0, 8:-10, 4:-4, 1].abs().mean() < 0.6
+    near = advance.map(lambda x: x[0, 0, 8:-10, peak - 1 : peak + 2])
+    assert near.power().min() > 0.999**2
+    turned = steady.map(lambda x: x[0, 0, 7:-11, peak - 1 : peak + 2]) * near
+    wanted = steady.map(lambda x: x[0, 0, 8:-10, peak - 1 : peak + 2])
+    torch.testing.assert_close(turned.real, wanted.real, rtol=1e-2, atol=1e-2 * N_FFT)
+    torch.testing.assert_close(turned.imaginary, wanted.imaginary, rtol=1e-2, atol=1e-2 * N_FFT)
+    assert advance.power()[0, 1, 8:-10, 4:-4].sqrt().mean() < 0.6
 
 
 def test_power_is_the_squared_magnitude() -> None:
-    assert power(torch.tensor([3 + 4j])).tolist() == [25]
+    assert Spectrum(torch.tensor([3.0]), torch.tensor([4.0])).power().tolist() == [25]
 
 
 def test_noise_is_a_function_of_the_position() -> None:

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 import soundfile
 from mutagen import aiff, apev2, flac, id3, mp3, mp4, oggopus, oggvorbis, wave
-from odd_files import RATE, encode, make_music
+from odd_files import encode, make_music
+from signals import RATE
 
 from unlossy.hub import tags_writing_unlossy
 from unlossy.hub.audio_unlossy import AudioReader

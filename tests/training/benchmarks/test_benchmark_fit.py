@@ -2,13 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from signals import TINY
 
 from unlossy_training.benchmarks import fit
 
-TINY: dict[str, Any] = {"hidden_sizes": [8, 8], "depths": [1, 1], "embedding_size": 32, "detail_size": 16}
 SMALL = ["--model", json.dumps(TINY), "--batch-size", "1", "--segment-seconds", "0.2", "--windows", "2", "--steps", "1"]
 SMALL += ["--workers", "0", "--matrix-size", "64", "--mixed-precision", "no"]
 

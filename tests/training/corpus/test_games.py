@@ -3,9 +3,9 @@
 import csv
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
+from signals import RATE, noise
 
 pytest.importorskip("debian")
 
@@ -33,10 +33,10 @@ def make_package(folder: Path, package: str, copyright: str) -> Path:
     music.mkdir(parents=True)
     (folder / "usr/share/doc" / package).mkdir(parents=True)
     (folder / "usr/share/doc" / package / "copyright").write_text(copyright)
-    noise = np.random.default_rng(0).normal(0, 0.1, (44_100 * 5, 2))
+    hiss = noise(5 * RATE).T
     for name in ("forest.flac", "held.flac", "other.flac"):
-        soundfile.write(music / name, noise, 44_100)
-    soundfile.write(music / "click.flac", noise[:10_000], 44_100)  # an effect
+        soundfile.write(music / name, hiss, RATE)
+    soundfile.write(music / "click.flac", hiss[:10_000], RATE)  # an effect
     return folder
 
 
@@ -79,7 +79,6 @@ def test_the_table_is_what_a_corpus_reads(tmp_path: Path) -> None:
 def test_tags_in_a_code_page_stop_nothing(tmp_path: Path) -> None:
     folder = make_package(tmp_path, "naev-data", COPYRIGHT)
     song = folder / "usr/share/games/game/data/music/forest.mp3"
-    noise = np.random.default_rng(0).normal(0, 0.1, (2, 44_100 * 30)).astype(np.float32)
     tag = b"TAG" + "Müller".encode("latin-1").ljust(125, b"\0")
-    song.write_bytes(encode(noise, 44_100, "mp3", 128) + tag)
+    song.write_bytes(encode(noise(30 * RATE), RATE, "mp3", 128) + tag)
     assert "forest.mp3" in {Path(row["file"]).name for row in describe("naev-data", folder, [])}

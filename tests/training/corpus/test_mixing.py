@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
+from signals import RATE, noise
 
 from unlossy_training.corpus.mixing import equalize, finish, limit, remix
-
-RATE = 44_100
 
 
 def levels(audio: np.ndarray, bands: int = 40) -> np.ndarray:
@@ -15,7 +14,7 @@ def levels(audio: np.ndarray, bands: int = 40) -> np.ndarray:
 
 
 def test_equalisers_vary_gently_and_clip_nothing() -> None:
-    audio = np.random.default_rng(0).normal(0, 0.5, (2, 2 * RATE)).astype(np.float32)  # peaks far above full scale
+    audio = noise(2 * RATE, level=0.5)  # peaks far above full scale
     gains = []
     for seed in range(40):
         equalized = equalize(audio, np.random.default_rng(seed))
@@ -30,7 +29,7 @@ def test_equalisers_vary_gently_and_clip_nothing() -> None:
 
 def test_a_foreground_is_as_loud_as_promised_however_long_it_pauses() -> None:
     time = np.arange(4 * RATE) / RATE
-    backing = np.random.default_rng(0).normal(0, 0.05, (2, 4 * RATE)).astype(np.float32)
+    backing = noise(4 * RATE, level=0.05)
     tone = 0.1 * np.sin(2 * np.pi * 997 * time, dtype=np.float32)
 
     def level(share: float, seed: int) -> float:
@@ -45,7 +44,7 @@ def test_a_foreground_is_as_loud_as_promised_however_long_it_pauses() -> None:
 
 
 def test_limiter_keeps_the_threshold() -> None:
-    audio = np.random.default_rng(0).normal(0, 0.3, (2, 20_001)).astype(np.float32)
+    audio = noise(20_001, level=0.3)
     limited = limit(audio, 0.5)
     assert limited.shape == audio.shape
     assert np.abs(limited).max() <= 0.52
@@ -53,7 +52,7 @@ def test_limiter_keeps_the_threshold() -> None:
 
 
 def test_finished_clips_are_finite_and_within_their_levels() -> None:
-    audio = np.random.default_rng(0).normal(0, 0.3, (2, 20_000)).astype(np.float32)
+    audio = noise(20_000, level=0.3)
     for seed in range(20):
         rng = np.random.default_rng(seed)
         peak = np.abs(finish(remix(audio, audio[::-1].copy(), rng), rng, limited=0.7)).max()

@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from signals import RATE
 
 from unlossy_training.corpus import recordings
 from unlossy_training.corpus.recordings import UnusableError, cut, examine, find_recordings, group_of, resample
-
-RATE = recordings.SAMPLING_RATE
 
 
 def noise(seconds: float, rate: int = RATE, channels: int = 1) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from signals import noise
 
 from unlossy.hub.spectral_unlossy import num_frames
 from unlossy.metrics import SAMPLING_RATE, log_spectral_distance, low_pass, si_sdr
@@ -50,7 +51,7 @@ def test_the_oracle_has_the_shape_of_the_treble_and_copy_up_has_not(clean: np.nd
 
 @pytest.mark.parametrize(("channels", "samples"), [(1, 1), (2, 5120), (2, 30_001)])
 def test_the_linear_autoencoder_loses_nothing_with_as_many_values_as_samples(channels: int, samples: int) -> None:
-    audio = np.random.default_rng(0).normal(0, 0.1, (channels, samples)).astype(np.float32)
+    audio = noise(samples, channels)
     basis = fit_linear([audio], size=1024)
     values = linear_encode(audio, basis)
     assert values.shape == (1, num_frames(samples, 512), 1024)

@@ -9,6 +9,7 @@ import datasets
 import numpy as np
 import pytest
 import soundfile
+from signals import RATE
 
 from unlossy import UnlossyAutoencoder, UnlossyModel
 from unlossy.codecs import encode
@@ -18,8 +19,6 @@ from unlossy_training.evaluation import evaluate, measuring
 from unlossy_training.evaluation.cases import Case, find_pairs, find_recordings
 from unlossy_training.evaluation.measuring import Setup, compare, measure, prepare, recall
 from unlossy_training.evaluation.summary import by_folder, markdown, summarise, worst_clips
-
-RATE = 44_100
 
 
 def write_clip(path: Path, *, rate: int = RATE, channels: int = 2, seconds: float = 1.2, seed: int = 0) -> Path:

@@ -1,10 +1,9 @@
 """Random equalisers: alike for both sides, different from pair to pair, and without a change of phase."""
 
 import torch
+from signals import RATE
 
 from unlossy_training.fit.equalising import equalise
-
-RATE = 44_100
 
 
 def spectra(audio: torch.Tensor) -> torch.Tensor:

@@ -17,19 +17,12 @@ import datasets
 import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState
+from signals import TINY, TINY_AUTOENCODER
 
 from unlossy import UnlossyConfig, UnlossyModel, load_autoencoder
 from unlossy_training.fit import fit
 from unlossy_training.pairs.segments import load_pairs
 
-TINY: dict[str, Any] = {"hidden_sizes": [8, 8], "depths": [1, 1], "embedding_size": 32, "detail_size": 16}
-TINY_AUTOENCODER: dict[str, Any] = {
-    "model_type": "unlossy_autoencoder",
-    "hidden_sizes": [24, 16],
-    "depths": [1, 1],
-    "embedding_size": 32,
-    "envelope_size": 8,
-}
 SMALL = {
     "model": json.dumps(TINY), "segment_seconds": "0.2", "batch_size": "2", "warmup": "0", "log_every": "1",
     "workers": "0", "validate_every": "1000", "save_every": "1000", "validation_clips": "0", "visqol": "false",
@@ -174,7 +167,13 @@ def test_minutes_end_a_run(tiny_pairs: Path, tmp_path: Path) -> None:
 
 
 def test_a_compressor_trains_on_clean_audio(tiny_pairs: Path, tmp_path: Path) -> None:
-    log = run(tiny_pairs, tmp_path, max_steps=2, validation_clips=1, model=json.dumps(TINY_AUTOENCODER))
+    log = run(
+        tiny_pairs,
+        tmp_path,
+        max_steps=2,
+        validation_clips=1,
+        model=json.dumps({"model_type": "unlossy_autoencoder"} | TINY_AUTOENCODER),
+    )
     assert load_autoencoder(tmp_path).config.hidden_sizes == (24, 16)
     assert "validation_si_sdr_0" in log[-1]
 

@@ -1,17 +1,14 @@
 """A step of training, the learning rate, and the first layer's initialisation."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from signals import TINY, TINY_AUTOENCODER
 
 from unlossy import UnlossyAutoencoder, UnlossyAutoencoderConfig, UnlossyConfig, UnlossyModel
 from unlossy_training.fit.config import FitConfig
 from unlossy_training.fit.learning import Learner, NotFiniteError, fit_envelope, learning_rate, normalise_bands
-
-TINY: dict[str, Any] = {"hidden_sizes": [8, 8], "depths": [1, 1], "embedding_size": 32, "detail_size": 16}
 
 
 def test_learning_rate_rises_then_falls() -> None:
@@ -61,8 +58,7 @@ def test_what_is_not_finite_changes_no_weight() -> None:
 
 def test_an_envelope_starts_as_the_best_linear_one() -> None:
     torch.manual_seed(0)
-    sizes: dict[str, Any] = {"hidden_sizes": (24, 16), "depths": (1, 1), "embedding_size": 32, "envelope_size": 8}
-    model = UnlossyAutoencoder(UnlossyAutoencoderConfig(**sizes)).eval()
+    model = UnlossyAutoencoder(UnlossyAutoencoderConfig(**TINY_AUTOENCODER)).eval()
     coder = model.envelope_coder
     # Clips whose spectrum is known by its level and its tilt.
     noise = torch.randn(24, 2, 20_000)
@@ -72,7 +68,7 @@ def test_an_envelope_starts_as_the_best_linear_one() -> None:
     clips = clips * torch.logspace(-3, 0, 24)[torch.randperm(24)][:, None, None]
 
     def error() -> float:
-        bins = model.front_end(clips)[0][:, 4:-4]
+        bins = model.front_end(clips)[0].map(lambda x: x[:, :, 4:-4])
         wanted = coder.features(bins)[0]
         energy = coder.decode(coder.encode(bins, None), None)
         level = 10 * torch.log10(energy / model.grid.full_scale + 1e-12).flatten(2)

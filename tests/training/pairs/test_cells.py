@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from signals import RATE, TINY, noise
 
 pytest.importorskip("datasets")
 
@@ -18,13 +19,12 @@ from unlossy_training.fit.validation import CellValidation
 from unlossy_training.pairs.cells import PLANES, Cells, CellSegments, cell_pair, equaliser, main
 from unlossy_training.pairs.dataset import build, write_shards
 
-RATE = 44_100
 CONFIG = UnlossyConfig()
 
 
 def row(seed: int, split: str = "train", kbps: int = 64) -> dict[str, Any]:
     """A pair of two seconds whose degraded side is 6 dB quieter, as one of MP3."""
-    clean = np.random.default_rng(seed).normal(0, 0.1, (2, 2 * RATE)).astype(np.float32)
+    clean = noise(2 * RATE, seed=seed)
     about = {"codec": "mp3", "bitrate_kbps": kbps, "mode": "joint", "offset_samples": 0, "cutoff_hz": None}
     about |= dict.fromkeys(("genre", "title", "source", "license"), "")
     files = {"clean": {"bytes": flac(clean), "path": f"{seed}.flac"}}
@@ -59,8 +59,7 @@ def test_clips_are_encoded_on_the_way(tmp_path: Path) -> None:
     clips.mkdir()
     rows = []
     for number, split in enumerate(("train", "validation")):
-        noise = np.random.default_rng(number).normal(0, 0.1, (2, 2 * RATE)).astype(np.float32)
-        (clips / f"{number}.flac").write_bytes(flac(noise))
+        (clips / f"{number}.flac").write_bytes(flac(noise(2 * RATE, seed=number)))
         rows.append(f"{number}.flac,music,noise {number},CC0-1.0,{split},somebody,mp3,32")
     header = "file,source,title,license,split,attribution,codec,bitrate_kbps"
     (clips / "clips.csv").write_text("\n".join([header, *rows]))
@@ -104,7 +103,7 @@ def test_fit_learns_from_cells(cells: Path, tmp_path: Path) -> None:
     config = FitConfig(
         cells=[str(cells)], output=str(tmp_path / "detail"), part="detail", schedule="constant", max_steps=4,
         batch_size=2, segment_seconds=0.5, workers=0, log_every=2, validate_every=4, save_every=4,
-        model={"hidden_sizes": [8, 8], "depths": [1, 1], "embedding_size": 32, "detail_size": 16, "refiner_size": 8},
+        model=TINY | {"refiner_size": 8},
     )  # fmt: skip
     assert fit(config)
     lines = [json.loads(line) for line in (tmp_path / "detail" / "log.jsonl").read_text().splitlines()]

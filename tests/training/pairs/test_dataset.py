@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from signals import RATE, clip
 
 pytest.importorskip("datasets")
 import huggingface_hub
@@ -21,20 +22,14 @@ from datasets import load_dataset
 from unlossy_training.pairs import dataset
 from unlossy_training.pairs.making import decode_pair
 
-RATE = 44_100
-
 
 def write_clips(folder: Path, count: int, rate: int = RATE) -> list[list[str]]:
-    """Clips of 0.6 s: a chord with decaying noise. Returns the rows of their table."""
+    """Clips of 0.6 s. Returns the rows of their table."""
     folder.mkdir()
-    random = np.random.default_rng(0)
-    time = np.arange(int(0.6 * rate)) / rate
     rows = []
     for number in range(count):
-        chord = np.sin(2 * np.pi * np.outer(time, random.uniform(200, 2000, 3))).sum(axis=1, keepdims=True)
-        audio = 0.1 * chord + random.normal(0, 0.1, (len(time), 2)) * np.exp(-6 * (time % 0.25))[:, None]
         name = f"{number:06d}.flac"
-        soundfile.write(folder / name, np.clip(audio, -1, 1), rate, subtype="PCM_16")
+        soundfile.write(folder / name, clip(0.6, seed=number, rate=rate).T, rate, subtype="PCM_16")
         split = "validation" if number % 5 == 0 else "train"
         rows.append([name, "rendered", f"piece {number}", "CC-BY-4.0", split, "jazz", "Ann | Bo"])
     write_table(folder, rows)

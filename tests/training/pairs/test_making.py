@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from signals import RATE, clip
 
 pytest.importorskip("datasets")
 
@@ -14,17 +15,7 @@ from unlossy.codecs import CODECS, decode
 from unlossy_training.pairs import making
 from unlossy_training.pairs.recipes import BITRATE_WEIGHTS, Recipe, draw_recipe
 
-RATE = 44_100
 CLIP = {"file": "000007.flac", "source": "real", "title": "piece", "license": "CC0-1.0", "split": "train"}
-
-
-def make_clip(channels: int = 2, seconds: float = 0.7) -> np.ndarray:
-    """A chord with decaying noise, of shape `(channels, samples)`."""
-    random = np.random.default_rng(channels)
-    time = np.arange(int(seconds * RATE)) / RATE
-    chord = np.sin(2 * np.pi * random.uniform(200, 2000, (3, 1)) * time).sum(axis=0)
-    audio = 0.1 * chord + random.normal(0, 0.1, (channels, len(time))) * np.exp(-6 * (time % 0.25))
-    return np.clip(audio, -1, 1).astype(np.float32)
 
 
 def write_clip(folder: Path, audio: np.ndarray, rate: int = RATE) -> dict[str, str]:
@@ -46,7 +37,7 @@ RECIPES = [
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: f"{recipe.codec} {recipe.mode(2)}")
 def test_every_codec_and_mode_is_aligned(recipe: Recipe) -> None:
     for channels in (1, 2):
-        clean = make_clip(channels)
+        clean = clip(0.7, channels)
         degraded = decode(recipe.encode(clean), clean.shape[1])
         assert degraded.shape == clean.shape
         assert not np.array_equal(degraded, clean)
@@ -55,13 +46,13 @@ def test_every_codec_and_mode_is_aligned(recipe: Recipe) -> None:
 
 @pytest.mark.parametrize(("kbps", "expected"), [(48, 0.95), (64, 0.95), (128, 0.95), (192, 0.97), (320, 1.0)])
 def test_level_is_what_lame_turns_down(kbps: int, expected: float) -> None:
-    clean = make_clip(seconds=1.5)
+    clean = clip(1.5)
     degraded = decode(Recipe("mp3", kbps).encode(clean), clean.shape[1])
     assert making.level(clean, degraded) == pytest.approx(expected, abs=0.006)
 
 
 def test_level_is_exact_where_it_can_be_told_and_one_where_not() -> None:
-    clean = make_clip()
+    clean = clip(0.7)
     assert making.level(clean, clean) == 1.0
     assert making.level(clean, clean * np.float32(0.5)) == pytest.approx(0.5)
     noise = np.random.default_rng(0).normal(0, 0.1, clean.shape).astype(np.float32)
@@ -109,7 +100,7 @@ def test_all_kinds_of_recipes_are_drawn() -> None:
 
 
 def test_a_pair_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clip = write_clip(tmp_path, make_clip())
+    row = write_clip(tmp_path, clip(0.7))
     rows = {}
     for name, recipe in {
         "low": Recipe("mp3", 48),
@@ -117,7 +108,7 @@ def test_a_pair_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         "identity": Recipe("identity"),
     }.items():
         monkeypatch.setattr(making, "draw_recipe", lambda random, channels, recipe=recipe: recipe)
-        rows[name] = making.make_pair(clip, tmp_path, seed=0)
+        rows[name] = making.make_pair(row, tmp_path, seed=0)
         assert rows[name]["offset_samples"] == 0
         assert rows[name]["genre"] == ""
         degraded, clean = making.decode_pair(rows[name])
@@ -131,9 +122,9 @@ def test_a_pair_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_same_seed_same_pair(tmp_path: Path) -> None:
-    clip = write_clip(tmp_path, make_clip())
+    row = write_clip(tmp_path, clip(0.7))
     for seed in range(3):
-        first, again = (making.make_pair(clip, tmp_path, seed=seed) for _ in range(2))
+        first, again = (making.make_pair(row, tmp_path, seed=seed) for _ in range(2))
         # Ogg files carry a random serial number: what counts is the sound.
         sounds = [decode(pair.pop("degraded")["bytes"], 20_000) for pair in (first, again)]
         np.testing.assert_array_equal(sounds[0], sounds[1])
@@ -142,8 +133,8 @@ def test_same_seed_same_pair(tmp_path: Path) -> None:
 
 def test_variations_of_a_clip_are_pairs_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(making, "draw_recipe", lambda random, channels: Recipe("mp3", 64))
-    clip = write_clip(tmp_path, make_clip(seconds=1.5))
-    rows = [making.make_pair(clip | {"variation": number}, tmp_path, seed=0) for number in ("", "1", "2", "1")]
+    row = write_clip(tmp_path, clip(1.5))
+    rows = [making.make_pair(row | {"variation": number}, tmp_path, seed=0) for number in ("", "1", "2", "1")]
     assert [row["clean"]["path"] for row in rows[:3]] == ["000007.flac", "000007-1.flac", "000007-2.flac"]
     assert [row["degraded"]["path"] for row in rows[:3]] == ["000007.mp3", "000007-1.mp3", "000007-2.mp3"]
     assert rows[1] == rows[3]
@@ -165,22 +156,22 @@ def test_unusable_clips_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     refused("unreadable", "no such file: .*000007")
     path.write_bytes(b"fLaC and then nothing")
     refused("unreadable", "000007")
-    write_clip(tmp_path, make_clip(), rate=48_000)
+    write_clip(tmp_path, clip(0.7), rate=48_000)
     refused("wrong rate", "48000 Hz; clips need 44100 Hz")
-    write_clip(tmp_path, make_clip(3))
+    write_clip(tmp_path, clip(0.7, 3))
     refused("too many channels", "3 channels")
-    write_clip(tmp_path, make_clip(seconds=0.1))
+    write_clip(tmp_path, clip(0.1))
     refused("too short", "4410 samples; clips need 22050")
-    write_clip(tmp_path, 1e-4 * make_clip())
+    write_clip(tmp_path, 1e-4 * clip(0.7))
     refused("silent", "is silent")
-    broken = make_clip()
+    broken = clip(0.7)
     broken[1, 500] = np.nan
     soundfile.write(path, broken.T, RATE, format="WAV", subtype="FLOAT")
     refused("unreadable", "000007.flac.*NaN")
-    path.write_bytes(Recipe("mp3", 64).encode(make_clip()))
+    path.write_bytes(Recipe("mp3", 64).encode(clip(0.7)))
     refused("lossy", "is mp3")
 
-    write_clip(tmp_path, make_clip())
+    write_clip(tmp_path, clip(0.7))
     monkeypatch.setattr(making, "draw_recipe", lambda random, channels: Recipe("mp3", 64))
     monkeypatch.setattr(making, "decode", lambda data, frames: np.roll(decode(data, frames), 3, axis=1))
     refused("misaligned mp3", "mp3 64 kbps joint cbr is 3 samples late")
@@ -197,7 +188,7 @@ def test_a_bad_pair_is_named() -> None:
             "degraded": {"bytes": degraded, "path": "a.mp3"},
         }
 
-    clean = make_clip()
+    clean = clip(0.7)
     data = Recipe("mp3", 64).encode(clean)
     assert making.decode_pair(pair(clean, data))[0].shape == clean.shape
     for bad, message in (

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from signals import RATE, clip
 
 from unlossy.codecs import encode
 from unlossy_training.corpus.recordings import find_recordings
@@ -13,21 +14,11 @@ from unlossy_training.pairs import own_recordings
 from unlossy_training.pairs.making import decode_pair
 from unlossy_training.pairs.segments import load_split
 
-RATE = 44_100
 
-
-def sound(seed: int, seconds: float = 8.5, channels: int = 2) -> np.ndarray:
-    """Notes with noisy attacks, which an alignment can hold on to."""
-    random = np.random.default_rng(seed)
-    time = np.arange(round(seconds * RATE)) / RATE
-    notes = np.sin(2 * np.pi * random.uniform(200, 2000, (channels, 1)) * time)
-    return 0.1 * notes + random.normal(0, 0.1, (channels, len(time))) * np.exp(-8 * (time % 0.3))
-
-
-def write(folder: Path, count: int, **fields: float) -> Path:
+def write(folder: Path, count: int, seconds: float = 8.5) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
-        soundfile.write(folder / f"take_{number}.flac", sound(number, **fields).T, RATE)  # type: ignore[arg-type]
+        soundfile.write(folder / f"take_{number}.flac", clip(seconds, seed=number).T, RATE)
     return folder
 
 
@@ -43,8 +34,8 @@ def test_a_recording_is_in_one_split_and_stays_there(tmp_path: Path) -> None:
 
 def test_clean_files_are_encoded_as_asked(tmp_path: Path) -> None:
     write(tmp_path / "own", 6)
-    (tmp_path / "own" / "old.mp3").write_bytes(encode(sound(9, 3).astype(np.float32), RATE, "mp3", 64))
-    soundfile.write(tmp_path / "own" / "mono.wav", sound(20, 8.5, channels=1).T, RATE)
+    (tmp_path / "own" / "old.mp3").write_bytes(encode(clip(3, seed=9), RATE, "mp3", 64))
+    soundfile.write(tmp_path / "own" / "mono.wav", clip(8.5, 1, seed=20).T, RATE)
     conditions = [("mp3", 64), ("vorbis", 320)]
     pairs, made = own_recordings.build(tmp_path / "own", tmp_path / "work", conditions)
     assert [reason.split("/")[-1] for reason in made["left_out"]] == [
@@ -66,7 +57,7 @@ def test_clean_files_are_encoded_as_asked(tmp_path: Path) -> None:
 
 
 def test_codecs_are_found_in_the_files_that_a_user_has(tmp_path: Path) -> None:
-    audio = sound(0, 3).astype(np.float32)
+    audio = clip(3)
     for name, codec, kbps in (("a.mp3", "mp3", 64), ("b.mp3", "mp3", 64), ("c.opus", "opus", 96)):
         (tmp_path / name).write_bytes(encode(audio, RATE, codec, kbps))
     (tmp_path / "broken.mp3").write_bytes(b"junk")
@@ -82,7 +73,7 @@ def test_matched_files_are_aligned_and_levelled(tmp_path: Path) -> None:
     write(tmp_path / "clean", 3)
     (tmp_path / "degraded").mkdir()
     for number in range(3):
-        audio = sound(number)
+        audio = clip(8.5, seed=number)
         late = np.pad(audio, ((0, 0), (1000, 0))).astype(np.float32) * 0.8
         (tmp_path / "degraded" / f"take_{number}.mp3").write_bytes(encode(late, RATE, "mp3", 128))
     write(tmp_path / "clean", 4)  # the last one has no partner

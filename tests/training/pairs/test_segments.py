@@ -8,6 +8,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from signals import RATE, noise
 
 from unlossy.metrics import low_pass
 from unlossy_training.pairs.dataset import FEATURES
@@ -20,8 +21,6 @@ from unlossy_training.pairs.segments import (
     mix_pairs,
     read_pair,
 )
-
-RATE = 44_100
 
 
 @pytest.fixture(autouse=True)
@@ -145,7 +144,7 @@ def test_a_share_comes_from_general_pairs(streaming: bool, tiny_pairs: Path) -> 
 
 
 def test_labels_are_believed_up_to_the_edge_that_a_codec_has_left() -> None:
-    clean = np.random.default_rng(0).normal(scale=0.1, size=(2, 3 * RATE)).astype(np.float32)
+    clean = noise(3 * RATE)
     assert known_up_to(clean) == float("inf")
     assert known_up_to(low_pass(clean, 16_000.0)) == pytest.approx(15_700, abs=200)
     assert known_up_to(low_pass(clean, 8_000.0)) == float("inf")  # as the original was

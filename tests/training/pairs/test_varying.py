@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
+from signals import RATE, noise
 
 pytest.importorskip("datasets")
 
 from unlossy_training.pairs.varying import EDGE, SPEED, roll_off, varied
-
-RATE = 44_100
 
 
 def test_speed_and_level_vary_within_bounds() -> None:
@@ -28,10 +27,10 @@ def test_speed_and_level_vary_within_bounds() -> None:
 
 
 def test_equalisers_vary_and_the_seed_decides() -> None:
-    noise = np.random.default_rng(0).normal(0, 0.1, (2, RATE)).astype(np.float32)
+    hiss = noise(RATE)
 
     def slope(seed: int) -> float:
-        power = np.square(np.abs(np.fft.rfft(varied(noise, np.random.default_rng(seed), low_pass=True))))[0]
+        power = np.square(np.abs(np.fft.rfft(varied(hiss, np.random.default_rng(seed), low_pass=True))))[0]
         return float(10 * np.log10(power[len(power) // 2 :].mean() / power[: len(power) // 4].mean()))
 
     slopes = [slope(seed) for seed in range(20)]
@@ -40,16 +39,16 @@ def test_equalisers_vary_and_the_seed_decides() -> None:
 
 
 def test_some_end_early_and_only_above_the_edge() -> None:
-    noise = np.random.default_rng(0).normal(0, 0.1, (1, RATE)).astype(np.float32)
+    hiss = noise(RATE, 1)
 
     def level(audio: np.ndarray, low: float, high: float) -> float:
         power = np.square(np.abs(np.fft.rfft(audio[0])))[int(low) : int(high)]
         return float(10 * np.log10(power.mean() + 1e-12))
 
-    passed = roll_off(noise, 5000.0, 100.0)
-    assert level(passed, 0, 5000) == pytest.approx(level(noise, 0, 5000), abs=0.01)
-    assert level(passed, 9990, 10_010) == pytest.approx(level(noise, 9990, 10_010) - 100, abs=1)
-    falls = [level(audio, 0, EDGE[0]) - level(audio, 20_000, 22_000) for audio in variations(noise)]
+    passed = roll_off(hiss, 5000.0, 100.0)
+    assert level(passed, 0, 5000) == pytest.approx(level(hiss, 0, 5000), abs=0.01)
+    assert level(passed, 9990, 10_010) == pytest.approx(level(hiss, 9990, 10_010) - 100, abs=1)
+    falls = [level(audio, 0, EDGE[0]) - level(audio, 20_000, 22_000) for audio in variations(hiss)]
     assert 0 < sum(fall > 20 for fall in falls) < len(falls) / 2
 
 

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from unlossy.hub.cells_unlossy import CellGrid
 from unlossy.hub.spectral_unlossy import (
+    Spectrum,
     from_mid_side,
     imdct,
     istft,
     mdct,
     position_noise,
-    power,
     stft,
     to_mid_side,
 )
@@ -40,12 +40,15 @@ def copy_up(degraded: np.ndarray, cutoff_hz: float | None) -> np.ndarray:
     """
     if cutoff_hz is None:
         return degraded
-    spectrum = _spectrum(degraded)
     first = _first_bin(cutoff_hz)
-    octave = spectrum[:, :, first // 2 : first]
-    missing = spectrum.shape[2] - first
-    copies = octave.repeat(1, 1, math.ceil(missing / octave.shape[2]), 1)[:, :, :missing]
-    return _audio(torch.cat([spectrum[:, :, :first], copies], dim=2), degraded.shape)
+
+    def copied(bins: Tensor) -> Tensor:
+        octave = bins[..., first // 2 : first]
+        missing = bins.shape[3] - first
+        copies = octave.repeat(1, 1, 1, math.ceil(missing / octave.shape[3]))
+        return torch.cat([bins[..., :first], copies[..., :missing]], dim=3)
+
+    return _audio(_spectrum(degraded).map(copied), degraded.shape)
 
 
 def oracle_noise(degraded: np.ndarray, cutoff_hz: float | None, clean: np.ndarray) -> np.ndarray:
@@ -63,16 +66,19 @@ def oracle_noise(degraded: np.ndarray, cutoff_hz: float | None, clean: np.ndarra
     """
     if cutoff_hz is None:
         return degraded
-    spectrum = _spectrum(degraded)
     first = _first_bin(cutoff_hz)
-    cells, rest = divmod(spectrum.shape[2] - first, CELL_WIDTH)
+    kept = _spectrum(degraded).map(lambda x: x[..., :first])
+    clean_treble = _spectrum(clean).map(lambda x: x[..., first:])
+    cells, rest = divmod(N_FFT // 2 - first, CELL_WIDTH)
     widths = (CELL_WIDTH,) * cells + ((rest,) if rest else ())
     grid = CellGrid(widths, N_FFT, SAMPLING_RATE)
-    envelope = grid.spread(grid.energy(power(_spectrum(clean)[:, :, first:]))).sqrt()
+    envelope = grid.spread(grid.energy(clean_treble.power())).sqrt()
     noise = position_noise(0, degraded.shape[1], 2, seed=0, device=torch.device("cpu"))
     # White noise of variance 1 has the energy of the window in every bin: 3/8 of its length for a Hann window.
-    carrier = stft(noise[None], N_FFT, HOP_LENGTH)[:, :, first:] / math.sqrt(3 / 8 * N_FFT)
-    return _audio(torch.cat([spectrum[:, :, :first], envelope * carrier], dim=2), degraded.shape)
+    carrier = stft(noise[None], N_FFT)[0].map(lambda x: x[..., first:])
+    treble = carrier.scaled(envelope / math.sqrt(3 / 8 * N_FFT))
+    whole = (torch.cat(parts, dim=3) for parts in ((kept.real, treble.real), (kept.imaginary, treble.imaginary)))
+    return _audio(Spectrum(*whole), degraded.shape)
 
 
 def fit_linear(clips: Iterable[np.ndarray], size: int) -> np.ndarray:
@@ -117,11 +123,11 @@ def _first_bin(cutoff_hz: float) -> int:
     return math.ceil(cutoff_hz / SAMPLING_RATE * N_FFT)
 
 
-def _spectrum(audio: np.ndarray) -> Tensor:
-    """`(channels, samples)` to the complex spectra of mid and side, `(1, T, F, 2)`."""
-    return stft(to_mid_side(torch.from_numpy(audio)[None]), N_FFT, HOP_LENGTH)
+def _spectrum(audio: np.ndarray) -> Spectrum:
+    """`(channels, samples)` to the spectra of mid and side, without the bin at half the sampling rate."""
+    return stft(to_mid_side(torch.from_numpy(audio)[None]), N_FFT)[0]
 
 
-def _audio(spectrum: Tensor, shape: tuple[int, ...]) -> np.ndarray:
+def _audio(spectrum: Spectrum, shape: tuple[int, ...]) -> np.ndarray:
     channels, samples = shape
-    return from_mid_side(istft(spectrum, samples, N_FFT, HOP_LENGTH), channels)[0].numpy()
+    return from_mid_side(istft(spectrum, torch.zeros_like(spectrum.real[..., :1]), samples), channels)[0].numpy()

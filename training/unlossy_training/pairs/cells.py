@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from unlossy import UnlossyConfig
 from unlossy.hub.cells_unlossy import CellGrid
-from unlossy.hub.spectral_unlossy import power, stft, to_mid_side
+from unlossy.hub.spectral_unlossy import stft, to_mid_side
 
 from ..corpus.recordings import UnusableError
 from ..hub_files import find_file
@@ -50,8 +50,8 @@ SHELF, SHELF_EDGE, SHELF_WIDTH = 12.0, (0.0, 4.0), (0.1, 0.5)  # [dB] either way
 
 def cells_of(audio: np.ndarray, config: UnlossyConfig) -> tuple[Tensor, Tensor]:
     """Level and flatness of `(channels, samples)`, both `(T, cells, 2)` [dB], see [`CellGrid.levels`]."""
-    spectrum = stft(to_mid_side(torch.from_numpy(audio)[None]), config.n_fft, config.hop_length)
-    level, flatness = CellGrid.of(config).levels(power(spectrum[:, :, :-1]))
+    bins, _ = stft(to_mid_side(torch.from_numpy(audio)[None]), config.n_fft)
+    level, flatness = CellGrid.of(config).levels(bins.power())
     return level[0], flatness[0]
 
 
