@@ -108,6 +108,24 @@ def write_chord(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture
+def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Function that runs `unlossy-train` on what it must refuse, and returns the sentence that it says why with."""
+    from unlossy_training.command_line import main
+
+    def run(*words: object) -> str:
+        try:
+            code: object = main([str(word) for word in words])
+        except SystemExit as ended:  # by the parser
+            code = ended.code
+        assert code == 2
+        sentence = capsys.readouterr().err.splitlines()[-1]
+        assert sentence.startswith(f"unlossy-train {words[0]}: ")
+        return sentence
+
+    return run
+
+
 def find_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -127,11 +145,8 @@ class Space(NamedTuple):
     folder: Path  # of its temporary files
 
 
-@pytest.fixture(scope="session")
-def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
-    """`unlossy demo` with the shipped checkpoint, as a user starts it."""
-    pytest.importorskip("gradio", reason="the demo needs the extra `space`")
-    folder = tmp_path_factory.mktemp("space")
+def start_demo(folder: Path) -> tuple[subprocess.Popen[str], Space]:
+    """`unlossy demo` with the shipped checkpoint, as a user starts it; `folder` is for its temporary files."""
     port = find_port()
     command = [sys.executable, "-m", "unlossy_cli", "demo", "--port", str(port)]
     environment = {**os.environ, "TMPDIR": str(folder)}
@@ -139,7 +154,15 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line == f"Unlossy is at http://127.0.0.1:{port}/\n", line
-    yield Space(line.split()[-1], folder)
+    return process, Space(line.split()[-1], folder)
+
+
+@pytest.fixture(scope="session")
+def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
+    pytest.importorskip("gradio", reason="the demo needs the extra `space`")
+    folder = tmp_path_factory.mktemp("space")
+    process, space = start_demo(folder)
+    yield space
     process.send_signal(signal.SIGINT)
     process.wait(timeout=60)
     assert not list(folder.glob("unlossy-*"))  # it leaves nothing behind

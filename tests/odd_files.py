@@ -117,6 +117,16 @@ def frames_of_mp3(data: bytes) -> list[int]:
     return places
 
 
+def damaged_mp3(folder: Path) -> Path:
+    """Two seconds of MP3 with a frame in the middle that can't be decoded."""
+    data = bytearray(encode(make_music(2), "mp3", "libmp3lame"))
+    start, stop = frames_of_mp3(bytes(data))[40:42]
+    data[start + 4 : stop] = b"\xff" * (stop - start - 4)
+    path = folder / "song.mp3"
+    path.write_bytes(data)
+    return path
+
+
 def id3_tag(size: int) -> bytes:
     body = np.random.default_rng(1).bytes(size)
     frame = b"APIC" + _synchsafe(size) + b"\0\0" + body

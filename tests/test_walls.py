@@ -23,7 +23,19 @@ PACKAGES = {
     "unlossy_training": {"unlossy", "unlossy_cli", "unlossy_space"},
 }
 # Each part of the training package may import those before it.
-LAYERS = ("hub_files", "conditions", "corpus", "pairs", "evaluation", "fit", "benchmarks", "publish", "finetune")
+LAYERS = (
+    "files",
+    "pool",
+    "hub_files",
+    "conditions",
+    "corpus",
+    "pairs",
+    "evaluation",
+    "fit",
+    "benchmarks",
+    "publish",
+    "finetune",
+)
 # What a file on the Hub may import at its top: everybody who loads a model has these.
 ON_THE_HUB = {"torch", "transformers", "huggingface_hub", "safetensors", "numpy", *sys.stdlib_module_names}
 

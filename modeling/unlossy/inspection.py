@@ -50,16 +50,17 @@ class FileInformation:
     warnings: tuple[str, ...] = ()
 
 
-def inspect_file(path: str | os.PathLike[str], *, track: int | None = None) -> FileInformation:
+def inspect_file(path: str | os.PathLike[str] | AudioReader, *, track: int | None = None) -> FileInformation:
     """Decode a file once, block by block, and say what it lacks.
 
     Args:
+        path: the file, by its name or opened with `AudioReader`, which is closed afterwards.
         track (`int`, *optional*): number of the audio track, from 1; the default one otherwise.
 
     Raises:
         AudioError: a file that cannot be read, as in `AudioReader`.
     """
-    with AudioReader(path, track=track) as reader:
+    with path if isinstance(path, AudioReader) else AudioReader(path, track=track) as reader:
         size = _segment_size(reader.sampling_rate)
         power = np.zeros(size // 2 + 1)
         frames = 0

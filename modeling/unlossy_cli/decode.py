@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from unlossy_cli.planning import is_taken, warn
+from unlossy_cli.entry import warn
+from unlossy_cli.planning import is_taken
 from unlossy_cli.progress import progress_bar
 from unlossy_cli.quiet import silence_libraries
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from unlossy_cli.planning import warn
+from unlossy_cli.entry import warn
 from unlossy_cli.quiet import silence_libraries
 
 

@@ -4,9 +4,8 @@ import contextlib
 import os
 import re
 import stat
-import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -64,13 +63,6 @@ class UsageError(ValueError):
     """The arguments contradict each other or the files; nothing was started."""
 
 
-def describe(error: Exception) -> str:
-    """Say in one sentence what an error says, without Python's `[Errno 13]`."""
-    if isinstance(error, OSError) and error.strerror is not None:
-        return error.strerror if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
-    return str(error)
-
-
 def call(path: Path) -> str:
     """What sentences call an input; of the two slashes of a URL, a `Path` keeps one."""
     return "standard input" if path == STANDARD else re.sub("^([a-z]{2,}):/", r"\1://", str(path))
@@ -98,12 +90,6 @@ def offer_partial() -> Iterator[None]:
         yield
     except TruncatedError as error:
         raise ValueError(f"{error}; add --partial to take what is there") from error
-
-
-def warn(sentences: Iterable[str]) -> None:
-    """Tell what is odd in a file, each in a line of its own."""
-    for sentence in sentences:
-        print(f"unlossy: warning: {sentence}", file=sys.stderr)
 
 
 def choose_format(inputs: Sequence[Path], output: str | None, wanted: str | None, bit_depth: str | None) -> str:

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from unlossy_cli.planning import STANDARD, Job, Outcome, call, choose_format, is_taken, plan_jobs, warn
+from unlossy_cli.entry import warn
+from unlossy_cli.planning import STANDARD, Job, Outcome, call, choose_format, is_taken, plan_jobs
 from unlossy_cli.quiet import silence_libraries
 from unlossy_cli.sharing import Share
 from unlossy_cli.work import Settings, find_problem

@@ -4,7 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from unlossy_cli.planning import describe, offer_partial, search, warn
+from unlossy_cli.entry import describe, warn
+from unlossy_cli.planning import offer_partial, search
 from unlossy_cli.progress import progress_bar
 from unlossy_cli.quiet import silence_libraries
 

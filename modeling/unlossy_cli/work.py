@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unlossy_cli.entry import describe
 from unlossy_cli.memory import keep_freed_memory
-from unlossy_cli.planning import STANDARD, Job, Outcome, call, describe, offer_partial
+from unlossy_cli.planning import STANDARD, Job, Outcome, call, offer_partial
 from unlossy_cli.quiet import silence_libraries
 
 if TYPE_CHECKING:

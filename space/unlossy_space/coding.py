@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import numpy as np
 
-from unlossy_space import clips, engine
-from unlossy_space.degrading import HEADERS, MAX_SECONDS, measure
+from unlossy_space import engine
+from unlossy_space.degrading import HEADERS, MAX_SECONDS, MEANING, measure
 from unlossy_space.player import make_player, make_value
 from unlossy_space.sessions import Sessions
 
@@ -28,10 +28,11 @@ def code(original: np.ndarray, bits: int, progress: gr.Progress) -> tuple[np.nda
     """
     from unlossy import decode, encode
     from unlossy.embedding import from_bytes, to_bytes
+    from unlossy_space.clips import LISTENING_RATE
 
     progress(0, desc="encoding")
     model = engine.autoencoder()
-    embedding = encode(original, model, sampling_rate=clips.LISTENING_RATE)
+    embedding = encode(original, model, sampling_rate=LISTENING_RATE)
     stored = to_bytes(embedding, bits)
     progress(0.5, desc="decoding")
     decoded = np.asarray(decode(from_bytes(stored), model).audio)
@@ -50,13 +51,13 @@ def build(sessions: Sessions, example: Path) -> None:
         """Encode the first 30 s of audio, store that, and decode it. Returns the files, the figures and a picture."""
         path, folder = engine.accept(upload, sessions, request)
         from unlossy import pictures
+        from unlossy_space import clips
 
         with engine.explained(path):
-            clips.inspect_upload(path)
-            original = clips.read_clip(path, MAX_SECONDS)
+            original = clips.read_beginning(path, MAX_SECONDS)
             decoded, embedding, kbps = code(original, BITS[bits], progress)
             progress(0.8, desc="measuring")
-            table = [[f"Decoded, {kbps:.0f} kbps", *measure(original, decoded)]]
+            table = [[f"{kbps:.0f} kbps", *measure(original, decoded)]]
         audio = {"Decoded": decoded, "Original": original}
         files = {name: clips.write_clip(folder / f"{name}.flac", samples) for name, samples in audio.items()}
         picture = pictures.draw_embedding(embedding, folder / "embedding.png")
@@ -67,12 +68,13 @@ def build(sessions: Sessions, example: Path) -> None:
             upload = gr.Audio(type="filepath", label="Audio", sources=["upload"], editable=False, buttons=[])
             try_example = gr.Button("Try the example", size="sm")
         with gr.Column():
-            bits = gr.Radio(list(BITS), value="8 bits", label="A value")
+            bits = gr.Radio(list(BITS), value="8 bits", label="Each value of the embedding is stored in")
             start = gr.Button("Encode and decode", variant="primary", interactive=False)
             status = gr.HTML(elem_classes="status")
     with gr.Column(visible=False) as results:
         player = make_player()
-        table = gr.Dataframe(headers=list(HEADERS), interactive=False, label="Against the original")
+        table = gr.Dataframe(headers=list(HEADERS), interactive=False, label="Against the original", buttons=["copy"])
+        gr.Markdown(MEANING, elem_classes="small")
         picture = gr.Image(show_label=False, interactive=False, buttons=["fullscreen"])
 
     try_example.click(lambda: str(example), outputs=upload, api_visibility="private")

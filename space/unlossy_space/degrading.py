@@ -7,13 +7,17 @@ import gradio as gr
 import numpy as np
 
 from unlossy_cli.command_line import CODEC_CHOICES
-from unlossy_space import clips, engine
+from unlossy_space import engine
 from unlossy_space.player import make_player, make_value
 from unlossy_space.sessions import Sessions
 
 MAX_SECONDS = 30.0  # [s] of the upload that are used: ViSQOL is slow
 BITRATES = (24, 32, 48, 64, 96, 128, 192)  # [kbps]
 HEADERS = ("", "ViSQOL", "SI-SDR", "LSD")
+MEANING = (
+    "ViSQOL: perceived quality, from 1 to 4.73. SI-SDR [dB]: signal to distortion, where more is closer to the "
+    "original. LSD [dB]: log-spectral distance, where less is closer."
+)
 
 
 def degrade_and_restore(
@@ -27,19 +31,15 @@ def degrade_and_restore(
         ValueError: the codec doesn't take the bitrate with this number of channels.
         StoppedError: the session has been stopped.
     """
-    from unlossy.codecs import SUFFIXES, decode, encode
+    from unlossy.codecs import decode, encode
+    from unlossy_space import clips
 
-    original = clips.read_clip(path, MAX_SECONDS)
-    frames = original.shape[1]
+    original = clips.read_beginning(path, MAX_SECONDS)
     progress(0, desc="encoding")
-    compressed = folder / f"degraded{SUFFIXES[codec][0]}"
-    compressed.write_bytes(encode(original, clips.LISTENING_RATE, codec, bitrate_kbps))
-    output = folder / "restored.flac"
-    engine.restore_file(compressed, frames / clips.LISTENING_RATE, output, 1.0, progress)
-    restored = clips.read_clip(output)[:, :frames]
+    degraded = decode(encode(original, clips.LISTENING_RATE, codec, bitrate_kbps), original.shape[1])
     return {
-        "Input": decode(compressed.read_bytes(), frames),
-        "Restored": np.pad(restored, ((0, 0), (0, frames - restored.shape[1]))),
+        "Input": degraded,
+        "Restored": engine.restore_array(degraded, folder, progress),
         "Original": original,
     }
 
@@ -59,7 +59,7 @@ def build(sessions: Sessions, example: Path) -> None:
     """Lay out the tab, and connect it."""
 
     def offer(codec: str, bitrate: int) -> Any:
-        from unlossy import codecs  # not from `unlossy.codecs`: see `clips.inspect_upload`
+        from unlossy import codecs  # not from `unlossy.codecs`: see `clips`
 
         lowest, highest = codecs.BITRATE_RANGES[codec][2]
         return gr.Dropdown([rate for rate in BITRATES if lowest <= rate <= highest], value=max(bitrate, lowest))
@@ -73,8 +73,9 @@ def build(sessions: Sessions, example: Path) -> None:
     ) -> tuple[Any, ...]:
         """Encode the first 30 s of clean audio, restore that, and measure both. Returns the files and the figures."""
         path, folder = engine.accept(upload, sessions, request)
+        from unlossy_space import clips
+
         with engine.explained(path):
-            clips.inspect_upload(path)
             versions = degrade_and_restore(path, codec, bitrate, folder, progress)
             progress(1, desc="measuring")
             figures = [[name, *measure(versions["Original"], versions[name])] for name in ("Input", "Restored")]
@@ -89,16 +90,13 @@ def build(sessions: Sessions, example: Path) -> None:
             codec = gr.Dropdown(CODEC_CHOICES, value="mp3", label="Codec")
             bitrate = gr.Dropdown(BITRATES, value=64, label="Bitrate [kbps]")
             with gr.Row():
-                start = gr.Button("Degrade and restore", variant="primary", interactive=False, min_width=240)
-                cancel = gr.Button("Cancel", min_width=90)
+                start = gr.Button("Degrade and restore", variant="primary", interactive=False, min_width=240, scale=3)
+                cancel = gr.Button("Cancel", min_width=90, scale=1)
             status = gr.HTML(elem_classes="status")
     with gr.Column(visible=False) as results:
         player = make_player()
-        figures = gr.Dataframe(headers=list(HEADERS), interactive=False, label="Against the original")
-        gr.Markdown(
-            "ViSQOL: perceived quality, 1 to 4.73. SI-SDR [dB]: more is closer. "
-            "Log-spectral distance [dB]: less is closer."
-        )
+        figures = gr.Dataframe(headers=list(HEADERS), interactive=False, label="Against the original", buttons=["copy"])
+        gr.Markdown(MEANING, elem_classes="small")
 
     try_example.click(lambda: str(example), outputs=upload, api_visibility="private")
     upload.change(lambda upload: gr.Button(interactive=upload is not None), upload, start, api_visibility="private")

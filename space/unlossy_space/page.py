@@ -1,12 +1,14 @@
 """The page: what stands where, and how it is served."""
 
 import importlib.metadata
+import logging
 from pathlib import Path
 
 import gradio as gr
 from huggingface_hub import constants
+from starlette.requests import ClientDisconnect
 
-from unlossy_space import EXAMPLES, clips, coding, degrading, engine, restoring
+from unlossy_space import EXAMPLES, coding, degrading, engine, limits, restoring
 from unlossy_space.sessions import Sessions
 
 LIMITS = "limits-and-failure-cases"  # a heading of the model's card
@@ -25,11 +27,10 @@ def build(sessions: Sessions, model: str | None) -> gr.Blocks:
     if model and not Path(model).is_dir():  # it is on the Hub, and has a card there
         card = f"{constants.ENDPOINT}/{model}"
         facts = [f"[Model card]({card})", f"[what it does, and what not]({card}#{LIMITS})", *facts]
-    # Gradio removes by age what it was sent or sends out, whoever forgot to close the page.
-    with gr.Blocks(title="Unlossy", analytics_enabled=False, delete_cache=(_MAX_AGE // 6, _MAX_AGE)) as page:
+    with gr.Blocks(title="Unlossy", analytics_enabled=False) as page:
         gr.Markdown(
-            "# Unlossy\nGives MP3, AAC, Vorbis and Opus of a low bitrate their treble and clarity back: an educated "
-            "guess, since what is lost is lost."
+            "# Unlossy\nRestores the treble and clarity of music and speech saved as MP3, AAC, Vorbis or Opus at a low "
+            "bitrate.  \nWhat is lost is lost: the treble that you hear is plausible, not the true one."
         )
         with gr.Tab("Restore"):
             restoring.build(sessions, EXAMPLES / "canon_64kbps.mp3")
@@ -38,9 +39,10 @@ def build(sessions: Sessions, model: str | None) -> gr.Blocks:
         with gr.Tab("Autoencoder"):
             coding.build(sessions, EXAMPLES / "canon.flac")
         gr.Markdown(
-            f"At most {clips.MAX_SECONDS / 60:.0f} minutes and {clips.MAX_BYTES / 1e6:.0f} MB; for more there is "
-            "`unlossy restore`. Files are removed when the page is closed, and sent nowhere else.  \n"
-            + " · ".join(facts)
+            f"A file may have {limits.MAX_SECONDS / 60:.0f} minutes and {limits.MAX_BYTES / 1e6:.0f} MB; the command "
+            "`unlossy restore` takes longer ones. It stays on this server until you close the page, and is sent "
+            "nowhere else.  \n" + " · ".join(facts),
+            elem_classes="small",
         )
 
         def close(request: gr.Request) -> None:
@@ -50,6 +52,11 @@ def build(sessions: Sessions, model: str | None) -> gr.Blocks:
     return page
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line of the server's log is about more than somebody who has left."""
+    return not (record.exc_info and isinstance(record.exc_info[1], ClientDisconnect))
+
+
 def serve(root: Path, model: str | None, revision: str | None, port: int | None) -> None:
     """Serve the page until it is interrupted.
 
@@ -57,7 +64,10 @@ def serve(root: Path, model: str | None, revision: str | None, port: int | None)
         root (`Path`): Gradio's folder for temporary files.
         model, revision, port: see `unlossy_space.launch`.
     """
-    page = build(Sessions(root), model)
+    sessions = Sessions(root)
+    sessions.keep_sweeping(_MAX_AGE)
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
+    page = build(sessions, model)
     if engine.is_zero_gpu():
         engine.load(model, revision)
     _, url, _ = page.queue(default_concurrency_limit=4).launch(
@@ -65,10 +75,10 @@ def serve(root: Path, model: str | None, revision: str | None, port: int | None)
         quiet=True,
         share=False,
         prevent_thread_lock=True,
-        max_file_size=2 * clips.MAX_BYTES,  # what is less has a better answer, see `clips`
+        max_file_size=2 * limits.MAX_BYTES,  # what is less has a better answer, see `clips`
         run_history=False,
         enable_monitoring=False,
-        footer_links=["api", "settings"],
+        footer_links=["api"],
         theme=gr.themes.Default(font=_FONTS[0], font_mono=_FONTS[1]),
         css_paths=Path(__file__).parent / "page.css",
     )

@@ -160,8 +160,10 @@ const load = async () => {
     if (mine === loading) fault.textContent = `The result cannot be played here: ${error.message}`;
     return;
   }
-  const changes = tracks.map((track) => `${track.name} ${(20 * Math.log10(track.gain)).toFixed(1)} dB`.replace("-0.0", "0.0").replace("-", "−"));
-  note.textContent = `Levels matched: ${changes.join(", ")}`;
+  const gains = tracks.map((track) => (20 * Math.log10(track.gain)).toFixed(1).replace("-", "−"));
+  const changes = tracks.map((track, index) => [track.name, gains[index].replace("−0.0", "0.0")]);
+  const turned = changes.filter(([, gain]) => gain !== "0.0").map(([name, gain]) => `${name} at ${gain} dB`);
+  note.textContent = turned.length ? `Played equally loud, with ${turned.join(" and ")}` : "All are equally loud.";
   pair = value.pair;
   position = 0;
   region = [0, Math.min(...tracks.map((track) => track.buffer.duration))];

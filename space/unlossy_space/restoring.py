@@ -1,15 +1,25 @@
 """The tab "Restore": a file in, the restored one out, and both to compare by ear, by eye and in a blind test."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
-from unlossy_space import clips, engine
+from unlossy_space import engine
 from unlossy_space.player import make_player, make_value
 from unlossy_space.sessions import Sessions
 
 FORMATS = ("flac", "wav", "mp3")
+INVITATION = "**Choose a file.**  \nOr record something, or try the example."
+
+
+class Result(NamedTuple):
+    """The upload, what became of it, a copy of the upload to listen to, and a sentence on each thing that is odd."""
+
+    upload: Path
+    restored: Path
+    before: Path
+    warnings: tuple[str, ...]
 
 
 def build(sessions: Sessions, example: Path) -> None:
@@ -18,8 +28,10 @@ def build(sessions: Sessions, example: Path) -> None:
     def inspect(upload: str | None, request: gr.Request) -> tuple[Any, ...]:
         results = gr.Column(visible=False)  # they belong to the upload before
         if upload is None:
-            return "", gr.Button(interactive=False), results
+            return INVITATION, gr.Button(interactive=False), results
         sessions.keep(request.session_hash, Path(upload))
+        from unlossy_space import clips
+
         try:
             return clips.describe(clips.inspect_upload(Path(upload))), gr.Button(interactive=True), results
         except ValueError as error:
@@ -31,41 +43,44 @@ def build(sessions: Sessions, example: Path) -> None:
         format: str,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - so Gradio wants it
-    ) -> tuple[str, tuple[Path, Path]]:
-        """Restore a file. `detail` goes from 0, most faithful, to 1, most complete. Returns the restored file."""
+    ) -> tuple[Any, ...]:
+        """Restore a file. `detail` goes from 0, most faithful, to 1, most complete. Returns the restored file, and a
+        sentence on each thing that is odd in it."""
         path, folder = engine.accept(upload, sessions, request)
-        restored = folder / f"{path.stem}.restored.flac"
-        with engine.explained(path, restored):
-            seconds = clips.inspect_upload(path).duration_s
-            engine.restore_file(path, seconds, restored, detail, progress)
-        return convert((path, restored), format), (path, restored)
+        with engine.explained(path, folder):
+            result = Result(path, *engine.restore_upload(path, folder, detail, progress))
+        return *convert(result, format), result
 
-    def convert(result: tuple[Path, Path] | None, format: str) -> str:
+    def convert(result: Result | None, format: str) -> tuple[str, str]:
         if result is None:
             raise gr.Error("There is no result yet.", print_exception=False)
-        source, target = result[1], result[1].with_suffix(f".{format}")
-        with engine.explained(source, target):
-            if target != source:
-                clips.convert(source, target)
-        return str(target)
+        target, warnings = result.restored.with_suffix(f".{format}"), result.warnings
+        with engine.explained(result.restored, target):
+            if target != result.restored:
+                from unlossy_space import clips
 
-    def compare(result: tuple[Path, Path]) -> tuple[Any, ...]:
-        folder = result[1].parent
-        with engine.explained(*result):
-            files = {
-                name: clips.write_clip(folder / f"{name}.flac", clips.read_clip(path))
-                for name, path in zip(("Before", "After"), result, strict=True)
-            }
+                warnings += clips.convert(result.restored, target)
+        named = [engine.name_files(warning, result.upload, result.restored, target) for warning in warnings]
+        return str(target), "  \n".join(f"⚠️ {sentence}." for sentence in named)
+
+    def compare(result: Result) -> tuple[Any, ...]:
+        after = result.before.with_name("After.flac")
+        with engine.explained(*result[:2]):
+            from unlossy_space import clips
+
+            files = {"Before": str(result.before), "After": clips.copy(result.restored, after)}
         return gr.Column(visible=True), make_value(files, "After", ("Before", "After")), None, None
 
     # Not a second `yield` of `compare`: to skip the player in one, Gradio changes its value, which ends a blind test.
-    def draw(result: tuple[Path, Path]) -> tuple[Any, ...]:
+    def draw(result: Result) -> tuple[Any, ...]:
         from unlossy import pictures
+        from unlossy_space import clips
 
-        before, after = result
-        with engine.explained(before, after):
-            versions = clips.read_clip(before), clips.read_clip(after)
-            return pictures.draw_restoration(*versions, clips.LISTENING_RATE, after.parent)
+        with engine.explained(*result[:2]):
+            (before, _), (after, seconds) = (
+                clips.read_power(result.before.with_name(name)) for name in ("Before.flac", "After.flac")
+            )
+            return pictures.draw_restoration(before, after, seconds, clips.LISTENING_RATE, result.before.parent)
 
     with gr.Row():
         with gr.Column():
@@ -74,18 +89,25 @@ def build(sessions: Sessions, example: Path) -> None:
             )
             try_example = gr.Button("Try the example", size="sm")
         with gr.Column():
-            facts = gr.Markdown(elem_classes="facts")
+            facts = gr.Markdown(INVITATION, elem_classes="facts")
             detail = gr.Slider(0, 1, 1, step=0.05, label="Detail", info="0: most faithful. 1: most complete.")
             with gr.Row():
-                start = gr.Button("Restore", variant="primary", interactive=False, min_width=120)
-                cancel = gr.Button("Cancel", min_width=90)
+                start = gr.Button("Restore", variant="primary", interactive=False, min_width=120, scale=3)
+                cancel = gr.Button("Cancel", min_width=90, scale=1)
             status = gr.HTML(elem_classes="status")
-    result = gr.State()  # the files before and after
+    result = gr.State()
     with gr.Column(visible=False) as results:
+        remarks = gr.Markdown(elem_classes="remarks")
         player = make_player()
-        with gr.Row(equal_height=True):
-            format = gr.Radio([(name.upper(), name) for name in FORMATS], value="flac", label="Format", scale=2)
-            download = gr.DownloadButton("Download", scale=1)
+        with gr.Row(elem_classes="download"):
+            download = gr.DownloadButton("Download", variant="primary", min_width=120, scale=0)
+            format = gr.Radio(
+                [(name.upper(), name) for name in FORMATS],
+                value="flac",
+                label="Format",
+                container=False,
+                min_width=260,
+            )
         with gr.Row():
             spectrograms = gr.Image(show_label=False, interactive=False, buttons=["fullscreen"])
             spectra = gr.Image(show_label=False, interactive=False, buttons=["fullscreen"])
@@ -93,7 +115,7 @@ def build(sessions: Sessions, example: Path) -> None:
     try_example.click(lambda: str(example), outputs=upload, api_visibility="private")
     upload.change(inspect, upload, [facts, start, results], api_visibility="private")
     run = start.click(
-        restore, [upload, detail, format], [download, result],
+        restore, [upload, detail, format], [download, remarks, result],
         api_name="restore", show_progress_on=status, **engine.QUEUE,
     )  # fmt: skip
     shown = run.success(
@@ -103,5 +125,5 @@ def build(sessions: Sessions, example: Path) -> None:
     drawn = shown.success(
         draw, result, [spectrograms, spectra], api_visibility="private", show_progress_on=status, **engine.QUEUE
     )
-    format.input(convert, [result, format], download, api_visibility="private")
+    format.input(convert, [result, format], [download, remarks], api_visibility="private")
     engine.connect_cancel(cancel, sessions, [run, shown, drawn])

@@ -5,9 +5,13 @@ import os
 import secrets
 import shutil
 import threading
+import time
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 
+_ROUND = 10  # [s] between the rounds of the sweeper
+_STALLED = 300  # [s] after which an upload that gets nothing has broken off
 _STOP = "stop"  # a file, not an Event: on ZeroGPU the work is done in another process
 
 
@@ -33,6 +37,8 @@ class Sessions:
         """Note whose an uploaded file is."""
         with self._lock:
             self._users[upload].add(str(session))
+        with suppress(FileNotFoundError):
+            os.utime(upload.parent)  # another session may have brought the same file long ago
 
     def stop(self, session: str | None) -> None:
         """Let everything that runs for a session end soon."""
@@ -49,6 +55,31 @@ class Sessions:
                 if not self._users[upload]:
                     del self._users[upload]
                     shutil.rmtree(upload.parent, ignore_errors=True)
+
+    def sweep(self, age: float) -> None:
+        """Remove what is older [s], whoever forgot it, such as a program that doesn't say when it leaves; and what an
+        upload that broke off has left."""
+        now = time.time()
+        for path in self.root.iterdir():
+            with suppress(FileNotFoundError):
+                untouched = now - path.stat().st_mtime
+                if path.is_dir() and untouched > age:
+                    shutil.rmtree(path, ignore_errors=True)
+                elif path.is_file() and untouched > min(age, _STALLED):
+                    path.unlink()
+        with self._lock:
+            for upload in [upload for upload in self._users if not upload.exists()]:
+                del self._users[upload]
+
+    def keep_sweeping(self, age: float) -> None:
+        """Sweep now and then, as long as the process runs."""
+
+        def run() -> None:
+            while True:
+                time.sleep(_ROUND)
+                self.sweep(age)
+
+        threading.Thread(target=run, name="sweeper", daemon=True).start()
 
     def _folder(self, session: str | None) -> Path:
         # The name comes from the client: it must neither lead elsewhere nor be guessed.

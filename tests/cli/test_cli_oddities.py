@@ -122,7 +122,7 @@ def test_the_track_can_be_chosen(tiny_model: Path, tmp_path: Path, capsys: pytes
     assert capsys.readouterr().err == ""
     with pytest.raises(SystemExit):
         main([*command, "--track", "0"])
-    assert "'0' is not the number of a track" in capsys.readouterr().err
+    assert "'0' is not a whole number from 1 up" in capsys.readouterr().err
 
 
 def test_pipes_by_name(damaged: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

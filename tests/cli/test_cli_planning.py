@@ -8,7 +8,8 @@ import soundfile
 from odd_files import encode, make_music
 
 from unlossy.hub.audio_unlossy import AudioReader
-from unlossy_cli.planning import STANDARD, Job, UsageError, choose_format, describe, plan_jobs, search
+from unlossy_cli.entry import describe
+from unlossy_cli.planning import STANDARD, Job, UsageError, choose_format, plan_jobs, search
 from unlossy_cli.sharing import Share
 
 

@@ -1,5 +1,6 @@
 """What is uploaded: its limits, its description, and the copies that are listened to."""
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from unlossy.hub.audio_unlossy import AudioReader
 from unlossy.hub.audio_writing_unlossy import AudioWriter
 from unlossy.hub.layout_unlossy import DEFAULT_SPEAKERS
 from unlossy.hub.tags_unlossy import Tags
-from unlossy_space import clips
+from unlossy.pictures import measure_power
+from unlossy_space import clips, limits
 
 
 def test_description_names_codec_bitrate_and_cutoff(tmp_path: Path) -> None:
@@ -78,12 +80,24 @@ def test_what_is_gone_is_refused(tmp_path: Path) -> None:
 
 def test_too_long_or_too_large_names_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "long.flac"
-    soundfile.write(path, np.zeros((round(clips.MAX_SECONDS) + 1) * 8000), 8000)
-    with pytest.raises(ValueError, match=r"long\.flac is 6:01 min long; here at most 6:00 min.*`unlossy restore FILE`"):
+    soundfile.write(path, np.zeros((round(limits.MAX_SECONDS) + 1) * 8000), 8000)
+    for read in (clips.inspect_upload, clips.count):
+        with pytest.raises(ValueError, match=r"^long\.flac is longer than 6:00 min, .*`unlossy restore FILE`"):
+            read(path)
+    soundfile.write(path, np.zeros((2 * round(limits.MAX_SECONDS) + 1) * 8000), 8000)
+    with pytest.raises(ValueError, match=r"^long\.flac is longer than 6:00 min, .*`unlossy restore FILE`"):
+        clips.read_beginning(path, 1)
+    monkeypatch.setattr(limits, "MAX_BYTES", 1000)
+    with pytest.raises(ValueError, match=r"^long\.flac has 0 MB; here at most 0 MB.*`unlossy restore FILE`"):
         clips.inspect_upload(path)
-    monkeypatch.setattr(clips, "MAX_BYTES", 1000)
-    with pytest.raises(ValueError, match=r"long\.flac has 0 MB; here at most 0 MB.*`unlossy restore FILE`"):
-        clips.inspect_upload(path)
+
+
+def test_a_header_that_says_too_much_is_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "short.wav"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.1, 0.1, 8000), 8000, subtype="PCM_16")
+    with clips.UploadReader(path) as reader:
+        reader.num_frames = 8000 * 400
+        assert sum(block.shape[1] for block in reader.blocks(1000)) == 8000
 
 
 @pytest.mark.parametrize(
@@ -92,7 +106,7 @@ def test_too_long_or_too_large_names_the_way_out(tmp_path: Path, monkeypatch: py
 def test_every_clip_becomes_mono_or_stereo_at_one_rate(tmp_path: Path, channels: int, rate: int, expected: int) -> None:
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
     soundfile.write(tmp_path / "in.wav", np.repeat(tone[:, None], channels, axis=1), rate)
-    audio = clips.read_clip(tmp_path / "in.wav")
+    audio = clips.read_beginning(tmp_path / "in.wav", 30)
     assert audio.shape == (expected, RATE)
     reference = 0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
     np.testing.assert_allclose(audio[:, 2000:-2000], np.tile(reference, (expected, 1))[:, 2000:-2000], atol=1e-3)
@@ -100,7 +114,7 @@ def test_every_clip_becomes_mono_or_stereo_at_one_rate(tmp_path: Path, channels:
 
 def test_only_the_beginning_is_read(tmp_path: Path, write_chord: Callable[..., Path]) -> None:
     path = write_chord(seconds=3)
-    np.testing.assert_array_equal(clips.read_clip(path, 0.5), clips.read_clip(path)[:, : RATE // 2])
+    np.testing.assert_array_equal(clips.read_beginning(path, 0.5), clips.read_beginning(path, 5)[:, : RATE // 2])
 
 
 def test_mixing_down_keeps_the_sides_apart() -> None:
@@ -118,7 +132,40 @@ def test_mixing_down_keeps_the_sides_apart() -> None:
 def test_a_copy_is_read_as_it_was_written(tmp_path: Path) -> None:
     audio = np.random.default_rng(0).uniform(-1, 1, (2, 70_001)).astype(np.float32)
     assert clips.write_clip(tmp_path / "copy.flac", audio) == str(tmp_path / "copy.flac")
-    np.testing.assert_allclose(clips.read_clip(tmp_path / "copy.flac"), audio, atol=1e-4)
+    np.testing.assert_allclose(clips.read_beginning(tmp_path / "copy.flac", 30), audio, atol=1e-4)
+
+
+@pytest.mark.parametrize(("channels", "rate"), [(1, 44_100), (2, 48_000), (6, 44_100)])
+def test_who_reads_a_file_lets_it_be_copied_and_measured(tmp_path: Path, channels: int, rate: int) -> None:
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, (2 * rate, channels))
+    soundfile.write(tmp_path / "in.wav", noise, rate)
+    with (
+        clips.UploadReader(tmp_path / "in.wav") as upload,
+        clips.copying(upload, tmp_path / "copy.flac") as upload.listener,
+    ):
+        read = np.concatenate(list(upload.blocks(10_007)), axis=1)
+    assert read.shape == (channels, 2 * rate)
+    expected = clips.read_beginning(tmp_path / "in.wav", 30)
+    assert clips.copy(tmp_path / "in.wav", tmp_path / "another.flac") == str(tmp_path / "another.flac")
+    for name in ("copy.flac", "another.flac"):
+        np.testing.assert_allclose(soundfile.read(tmp_path / name, always_2d=True)[0].T, expected, atol=1e-4)
+        power, seconds = clips.read_power(tmp_path / name)
+        assert seconds == 2
+        np.testing.assert_allclose(power, measure_power(expected), rtol=1e-3)
+
+
+def test_nothing_is_left_of_a_copy_of_what_breaks_off(tmp_path: Path, write_chord: Callable[..., Path]) -> None:
+    def break_off(block: np.ndarray) -> None:
+        write(block)
+        raise RuntimeError
+
+    with (
+        contextlib.suppress(RuntimeError),
+        clips.UploadReader(write_chord(), break_off) as upload,
+        clips.copying(upload, tmp_path / "copy.flac") as write,
+    ):
+        list(upload.blocks(1000))
+    assert [path.name for path in tmp_path.iterdir()] == ["song.wav"]
 
 
 @pytest.mark.parametrize("format", ["wav", "mp3"])

@@ -24,7 +24,7 @@ def test_more_bits_are_more_kbps_and_never_worse(space: Any, tmp_path: Path) -> 
         assert lengths == {soundfile.info(CANON).frames}
         assert Path(picture).stat().st_size > 10_000
         ((name, visqol, si_sdr, _distance),) = figures["data"]
-        kbps.append(float(name.split()[1]))
+        kbps.append(float(name.split()[0]))
         quality.append((visqol, si_sdr))
     assert kbps == sorted(kbps)
     assert kbps[0] < 40 < kbps[1] < 64 < kbps[2] < 260

@@ -1,12 +1,14 @@
 """The page in a real browser: from the upload to the download, at two widths, with nothing fetched from elsewhere."""
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+import odd_files
 import pytest
 import soundfile
 from signals import read
@@ -113,6 +115,20 @@ def test_a_bad_file_gets_its_sentence(open_page: Callable[..., Any], tmp_path: P
     assert page.get_by_role("button", name="Restore", exact=True).is_disabled()
 
 
+def test_what_is_odd_is_said_above_the_result(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    page = open_page()
+    upload(page, odd_files.damaged_mp3(tmp_path))
+    page.get_by_text("MP3 · 128 kbps").wait_for()
+    restore(page)
+    page.get_by_text(re.compile(r"song\.mp3 has no audio at .* s are filled with silence\.")).wait_for()
+    page.screenshot(path=tmp_path / "odd.png", full_page=True)
+    page.get_by_role("button", name="Clear").or_(page.get_by_label("Clear")).first.click()
+    page.get_by_role("button", name="Try the example").first.click()
+    page.get_by_text("cutoff at 11.2").wait_for()
+    restore(page)
+    assert not page.get_by_text("filled with silence").count()
+
+
 def test_cancelling_frees_the_page(open_page: Callable[..., Any], tmp_path: Path) -> None:
     page = open_page()
     long = tmp_path / "long.flac"
@@ -128,6 +144,27 @@ def test_cancelling_frees_the_page(open_page: Callable[..., Any], tmp_path: Path
     page.get_by_role("button", name="Try the example").first.click()
     page.get_by_text("cutoff at").wait_for()
     restore(page)
+
+
+def test_closing_the_page_ends_its_work_and_takes_its_files(
+    open_page: Callable[..., Any], space: Any, tmp_path: Path
+) -> None:
+    kept = {path for path in space.folder.rglob("*") if path.is_file()}
+    for wait in (0, 3000):  # [ms] before its work begins, and within it
+        page = open_page()
+        song = tmp_path / f"closed after {wait}.flac"
+        soundfile.write(song, np.random.default_rng(wait).uniform(-0.1, 0.1, (120 * 44_100, 2)), 44_100)
+        upload(page, song)
+        page.get_by_text("2:00 min").wait_for()
+        page.get_by_role("button", name="Restore", exact=True).click()
+        page.wait_for_timeout(wait)
+        page.close()
+    for _ in range(200):
+        left = {path for path in space.folder.rglob("*") if path.is_file()} - kept
+        if not left:
+            return
+        time.sleep(0.3)
+    pytest.fail(f"left: {left}")
 
 
 def test_degraded_and_restored_are_measured(open_page: Callable[..., Any]) -> None:
@@ -167,7 +204,7 @@ def test_a_clip_goes_through_the_bottleneck_and_back(open_page: Callable[..., An
     page.locator(".player .play:visible").wait_for()
     page.locator("img[src*=embedding]").wait_for()
     page.get_by_text("Against the original").locator("visible=true").wait_for()
-    (kbps, visqol), *_ = re.findall(r"Decoded, (\d+) kbps\s+([\d.]+)", page.locator("body").inner_text())
+    (kbps, visqol), *_ = re.findall(r"(\d+) kbps\s+([\d.]+)\s", page.locator("body").inner_text())
     assert 20 < int(kbps) < 64
     assert float(visqol) > 3
     page.screenshot(path=tmp_path / "autoencoder.png", full_page=True)

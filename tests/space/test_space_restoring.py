@@ -1,11 +1,13 @@
 """`/restore` as a program calls it: the result is that of `unlossy.restore`, and mistakes get their sentence."""
 
+import re
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import odd_files
 import pytest
 import soundfile
 from signals import RATE
@@ -23,7 +25,8 @@ def connect(space: Any, folder: Path) -> Any:
 
 
 def call(client: Any, path: Path, detail: float = 1.0, format: str = "flac") -> Path:
-    return Path(client.predict(gradio_client.handle_file(str(path)), detail, format, api_name="/restore"))
+    result, _ = client.predict(gradio_client.handle_file(str(path)), detail, format, api_name="/restore")
+    return Path(result)
 
 
 @pytest.fixture
@@ -57,6 +60,13 @@ def test_eight_channels_at_192_khz(space: Any, tmp_path: Path) -> None:
         call(connect(space, tmp_path / "results"), path, format="mp3")
 
 
+def test_what_is_odd_is_said(space: Any, tmp_path: Path) -> None:
+    client = connect(space, tmp_path / "results")
+    path = gradio_client.handle_file(str(odd_files.damaged_mp3(tmp_path)))
+    _, remarks = client.predict(path, 1.0, "flac", api_name="/restore")
+    assert re.fullmatch(r"⚠️ song\.mp3 has no audio at \d\.\d\d s: 0\.\d\d s are filled with silence\.", remarks)
+
+
 def test_silence_stays_silent(space: Any, tmp_path: Path) -> None:
     path = tmp_path / "silence.wav"
     soundfile.write(path, np.zeros(RATE), RATE)
@@ -76,7 +86,7 @@ def test_bad_files_get_their_sentence(space: Any, tmp_path: Path) -> None:
         call(client, cut)
     long = tmp_path / "long.flac"
     soundfile.write(long, np.zeros(8000 * 361), 8000)
-    with pytest.raises(Exception, match=r"at most 6:00 min.*unlossy restore FILE"):
+    with pytest.raises(Exception, match=r"long\.flac is longer than 6:00 min, .*unlossy restore FILE"):
         call(client, long)
 
 

@@ -107,12 +107,10 @@ def test_a_general_set_holds_out_whole_titles() -> None:
 
 
 def test_mistakes_are_named(
-    recordings: Path, base: Path, tiny_pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    recordings: Path, base: Path, tiny_pairs: Path, tmp_path: Path, refusal: Callable[..., str]
 ) -> None:
-    def refused(*words: str, match: str) -> None:
-        with pytest.raises(SystemExit):
-            finetune.main([*words, "--output", str(tmp_path / "out"), "--model", str(base)])
-        assert match in capsys.readouterr().err
+    def refused(*words: object, match: str) -> None:
+        assert match in refusal("finetune", *words, "--output", tmp_path / "out", "--model", base)
 
     refused(str(recordings), "--max-minutes", "0", match="above 0")
     refused(str(recordings), "--like", str(tmp_path / "none"), match="there is no folder")
@@ -120,6 +118,5 @@ def test_mistakes_are_named(
     refused(str(tiny_pairs), "--grid", "mp3:64", match="leave --like and --grid out")
     refused(str(tmp_path / "none"), match="can't be loaded")
     refused(str(recordings), "--general", str(tmp_path), match="can't be loaded")
-    with pytest.raises(SystemExit):
-        finetune.main([str(recordings), "--output", str(tmp_path / "out"), "--model", str(tmp_path)])
-    assert "no Unlossy model found" in capsys.readouterr().err
+    error = refusal("finetune", recordings, "--output", tmp_path / "out", "--model", tmp_path)
+    assert "no Unlossy model found" in error

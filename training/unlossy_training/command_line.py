@@ -5,11 +5,11 @@ once. On several devices the same commands run under `accelerate launch -m unlos
 `torchrun -m unlossy_training`.
 """
 
+import argparse
 import importlib
-import importlib.metadata
-import signal
-import sys
 from collections.abc import Sequence
+
+from unlossy_cli import entry
 
 COMMANDS = {  # module and what it does
     "games": ("corpus.games", "fetch the music of free games, to make clips of"),
@@ -30,44 +30,38 @@ COMMANDS = {  # module and what it does
 }
 
 
-def _help() -> str:
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of a command's name. What follows the name is left to the command, `--help` included."""
     width = max(map(len, COMMANDS)) + 2
-    lines = [f"  {name:{width}}{what}" for name, (_, what) in COMMANDS.items()]
-    return "\n".join(
-        ["usage: unlossy-train [--version] COMMAND …", "", *lines, "", "`unlossy-train COMMAND --help` says more."]
+    parser = entry.Parser(
+        prog="unlossy-train",
+        usage="unlossy-train [--version] COMMAND …",
+        description="\n".join(f"  {name:{width}}{what}" for name, (_, what) in COMMANDS.items()),
+        epilog="`unlossy-train COMMAND --help` says more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=entry.Version, nargs=0, help="show the version and exit")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of these")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="…", help=argparse.SUPPRESS)
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """
+    """Run the command line.
+
+    Args:
+        arguments (sequence of `str`, *optional*): default: those of the process.
+
     Returns:
-        the exit code: 0 all done, 1 failed, 2 wrong usage (argparse ends with it by itself), 130 interrupted.
+        `int`: the exit code, see `unlossy_cli.entry`. Wrong arguments, `--help` and `--version` raise `SystemExit`, as
+        argparse does.
     """
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    name = arguments[0] if arguments else "--help"
-    if name in ("-h", "--help"):
-        print(_help())
-        return 0 if arguments else 2
-    if name == "--version":
-        print(f"unlossy-train {importlib.metadata.version('unlossy')}")
-        return 0
-    if name not in COMMANDS:
-        print(f"unlossy-train: {name!r} is no command; there are {', '.join(COMMANDS)}", file=sys.stderr)
-        return 2
-    try:
-        module = importlib.import_module(f"unlossy_training.{COMMANDS[name][0]}")
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0].startswith("unlossy"):
-            raise
-        extras = "pip install -e '.[train,eval]'"
-        print(f"unlossy-train {name} needs {error.name}, which comes with {extras}", file=sys.stderr)
-        return 1
-    except ImportError as error:  # a library that is there but doesn't load, as `import unlossy` explains it
-        print(f"unlossy-train {name}: {error}", file=sys.stderr)
-        return 1
-    try:
-        module.main(arguments[1:])
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
-    return 0
+    chosen = build_parser().parse_args(arguments)
+
+    def command() -> int | None:
+        with entry.needing("train,eval"):
+            module = importlib.import_module(f"unlossy_training.{COMMANDS[chosen.command][0]}")
+        code: int | None = module.main(chosen.arguments)
+        return code
+
+    return entry.run(f"unlossy-train {chosen.command}", command)

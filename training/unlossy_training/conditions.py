@@ -1,20 +1,20 @@
-"""Codecs and bitrates that audio is measured at."""
+"""The conditions that audio is measured at: a codec and a bitrate."""
 
 from collections.abc import Sequence
 
 from unlossy.codecs import CODECS, check_bitrate
 
-LOSSLESS = "lossless"  # the original itself: a restorer must leave it alone
-UNKNOWN = "unknown"  # codec of a pair whose degraded side was found as it is
+LOSSLESS = "lossless"  # in place of a codec: the original, which a restorer must leave alone
+UNKNOWN = "unknown"  # in place of a codec: the degraded side of a pair that another program made
 
 Condition = tuple[str, int]  # codec and nominal bitrate [kbps], which is 0 for lossless
 
 
 def parse_grid(words: Sequence[str]) -> list[Condition]:
-    """`["mp3:48,64", "lossless"]` to `[("mp3", 48), ("mp3", 64), ("lossless", 0)]`.
+    """Read conditions: `["mp3:48,64", "lossless"]` are `[("mp3", 48), ("mp3", 64), ("lossless", 0)]`.
 
     Raises:
-        ValueError: unknown codec, or a bitrate that it has neither for mono nor for stereo.
+        ValueError: there is no such codec, or it has the bitrate neither for mono nor for stereo.
     """
     grid: list[Condition] = []
     for word in words:

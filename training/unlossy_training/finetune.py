@@ -5,10 +5,10 @@
     unlossy-train finetune matched/ --output mine/                          # matched/clean/ and matched/degraded/
     unlossy-train finetune me/pairs --output mine/ --general other/pairs    # pairs that are there already
 
-It starts from the checkpoint in the package or from --model. A share of the training is on general pairs, against
-forgetting. It ends when the validation loss stops falling or the time is spent, keeps the weights with the lowest,
-averaged with those that it started from, and measures both models on recordings that neither training nor that choice
-has seen. The same command goes on where it was interrupted.
+It starts from the checkpoint in the package or from --model. Part of the training is on general pairs, so that the
+model forgets less. It ends when the validation loss stops falling or the time is spent, takes the weights with the
+lowest loss, averages them with those that it started from, and measures both models on recordings that neither training
+nor that choice has used. The same command goes on where it was interrupted.
 """
 
 import argparse
@@ -20,7 +20,6 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,43 +28,44 @@ import torch
 from accelerate.state import AcceleratorState, GradientState
 from datasets import disable_progress_bars
 from huggingface_hub.constants import HF_HOME
-from huggingface_hub.errors import StrictDataclassError
 from transformers.utils.logging import disable_progress_bar
 
 from unlossy import SHIPPED_MODEL, UnlossyModel, load_model
 from unlossy.embedding import fingerprint_of
 from unlossy.metrics import LSD_FLOOR_DB, LSD_HOP_LENGTH, LSD_N_FFT
+from unlossy_cli import entry
 
 from .benchmarks.fit import measure_stage
 from .conditions import parse_grid
 from .corpus import build
 from .corpus.clips import CLIP_SECONDS
 from .corpus.materials import Request
-from .corpus.recordings import write_whole
 from .evaluation import comparing
 from .evaluation.cases import find_pairs
 from .evaluation.comparing import Comparison
 from .evaluation.saved import FINETUNE
 from .evaluation.summary import summarise
+from .files import write_whole
 from .fit.config import FitConfig
-from .fit.fit import fit
+from .fit.fit import CONFIG, fit
 from .pairs import dataset, own_recordings
 from .pairs.segments import load_pairs, load_split
 from .publish.model_card import compared
 
-VALIDATIONS = 5  # in the time given, and one before
-PATIENCE = 2
-MEASURED = 24  # clips, of each set
+VALIDATIONS = 5  # in the time that is given, and one before
+PATIENCE = 2  # validations without a lower loss, see `FitConfig.patience`
+MEASURED = 24  # clips of each set
 LEARNED = 2 / 3  # see `FitConfig.learned`
-GENERAL_HOURS, GENERAL_SEED = 0.1, 1000  # of a general set that is made up here; no seed of a published corpus
-RENDERED = "pieces that `unlossy-train corpus` has made up and rendered: not singing, speech or real recordings"
+GENERAL_HOURS, GENERAL_SEED = 0.1, 1000  # of the general set that is made here. No published corpus has this seed
+RENDERED = "music that `unlossy-train corpus` has composed and rendered, without singing, speech or real recordings"
 
 
 def base_config(base: str) -> FitConfig:
-    """How to train on top of a checkpoint: what docs/decisions/013-weight-averaging.md found to keep what was learned.
+    """The configuration of a fine-tuning, by which a checkpoint keeps what it has learned, see
+    docs/decisions/013-weight-averaging.md.
 
-    In the minutes that a CPU is given, only the detail hears enough to change for the better. It learns recordings as
-    they are: equalisers make a predictor fit for others.
+    On a CPU, only the detail predictor sees enough audio in some minutes to improve. Its segments go through no
+    equalisers, which would prepare it for other recordings than the user's.
     """
     if not torch.cuda.is_available():
         return FitConfig(
@@ -79,9 +79,11 @@ def base_config(base: str) -> FitConfig:
 
 
 def general_pairs(work: Path) -> tuple[str | None, str]:
-    """A small general set from free packages, where FluidSynth is installed; and what is to be said about it.
+    """Make a small general set from free packages, if FluidSynth is installed.
 
-    Compositions of its validation part are not in its training part.
+    Returns:
+        `tuple`: the folder of its pairs, or `None`, and a sentence about it for the user. No composition is in its
+            training split and in its validation split.
     """
     clips, pairs = work / "clips", work / "pairs"
     if not pairs.exists():
@@ -97,7 +99,8 @@ def general_pairs(work: Path) -> tuple[str | None, str]:
 
 
 def hold_out(rows: Sequence[dict[str, str]], count: int) -> list[dict[str, str]]:
-    """So many clips for validation, at least, by title; clips that share a title with them are left out."""
+    """Move at least `count` clips to the validation split, all of a title together. Clips that share only a part of a
+    title with them are left out."""
     held: set[str] = set()
     titles = Counter(row["title"] for row in rows)
     for title, _ in sorted(titles.items(), key=lambda item: (item[1], item[0])):
@@ -110,15 +113,16 @@ def hold_out(rows: Sequence[dict[str, str]], count: int) -> list[dict[str, str]]
 
 
 def estimate(config: FitConfig, minutes: float, clips: int) -> FitConfig:
-    """Measure a few steps, say what they promise, and settle the precision and how often to validate.
+    """Time a few steps, print what can be expected, and choose the precision and how often to validate.
 
     Args:
-        clips (`int`): that both models are measured on.
+        minutes (`float`): time for training [min].
+        clips (`int`): number of clips that both models are measured on.
     """
     pairs = load_pairs(config.pairs, "train")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     candidates = [replace(config, mixed_precision="bf16"), replace(config, mixed_precision="no")]
-    # bf16 is fast where the hardware has it, and slow where it doesn't.
+    # bf16 is faster only on hardware that has it.
     speeds = [measure_stage(option, pairs, device, windows=2, steps=2)["audio_s_per_s"] for option in candidates]
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
@@ -143,13 +147,14 @@ def estimate(config: FitConfig, minutes: float, clips: int) -> FitConfig:
 
 
 def finetune(options: argparse.Namespace) -> None:
-    """
+    """Fine-tune a checkpoint as the options of the command line say, and print what that has brought.
+
     Raises:
         ValueError: something about the input, the model, the general pairs or the output doesn't fit.
-        OSError: files can't be written, or the Hub be reached.
+        OSError: files can't be written, or the Hub can't be reached.
     """
     base, output = options.model or SHIPPED_MODEL, options.output
-    # What would only be noticed after the encoding.
+    # Mistakes that would otherwise show only after the encoding.
     load_model(base, device="cpu")
     if options.general:
         load_split(options.general, "validation")
@@ -178,8 +183,8 @@ def finetune(options: argparse.Namespace) -> None:
     cases = {"own": comparing.evenly(find_pairs(Path(pairs), test), MEASURED)}
     if general:
         cases["general"] = comparing.evenly(find_pairs(Path(general)), MEASURED)
-    begun = output / "fit.json"
-    if begun.exists():  # going on: with what was settled then, and the time counted over all resumptions
+    begun = output / CONFIG
+    if begun.exists():  # the run goes on as it was begun, and its time counts over all interruptions
         settled = json.loads(begun.read_text())
         kept = {name: settled[name] for name in ("mixed_precision", "validate_every", "save_every")}
         config = replace(config, max_minutes=options.max_minutes, **kept)
@@ -188,7 +193,7 @@ def finetune(options: argparse.Namespace) -> None:
     config.check()
     before = _measure(cases, base)
     if not fit(config):
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt("the same command goes on")
     _report(base, output, before, _measure(cases, str(output)), note)
 
 
@@ -201,10 +206,10 @@ def _measure(cases: dict[str, list[Any]], model: str) -> dict[str, comparing.Row
 def _report(
     base: str, output: Path, before: dict[str, comparing.Rows], after: dict[str, comparing.Rows], note: str
 ) -> None:
-    """The table and the verdict, on the screen and as `finetune.json`, which `publish` makes the card from."""
+    """Print the table and the verdict, and write them to `finetune.json`, which `publish` makes the card from."""
     names = {"own": "own recordings", "general": "general set"}
     sets = {name: Comparison(names[name], before[name], after[name]) for name in before}
-    # The general set has too few clips of each codec.
+    # The general set has too few clips of each codec to list them apart.
     written = [comparison.as_json(by_codec=name == "own") for name, comparison in sets.items()]
     sentence = comparing.verdict(sets["own"], sets.get("general"))
     results = {
@@ -223,10 +228,10 @@ def _report(
 
 
 def measured_split(pairs: str) -> str:
-    """The split to measure on: "test", or "validation" where there is none.
+    """The name of the split to measure on: "test", or "validation" if the pairs have no other.
 
     Raises:
-        ValueError: neither is there.
+        ValueError: they have neither.
     """
     try:
         load_split(pairs, "test")
@@ -237,7 +242,7 @@ def measured_split(pairs: str) -> str:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="unlossy-train finetune", description=__doc__.split("\n")[0])
+    parser = entry.Parser(prog="unlossy-train finetune", description=__doc__.split("\n\n")[0])
     parser.add_argument(
         "input", metavar="INPUT", help="folder of clean files, folder with clean/ and degraded/, or pairs"
     )
@@ -250,7 +255,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--general", metavar="PAIRS",
         help="pairs against forgetting: folder or Hub id (default: a small set made up here, if FluidSynth is there)",
     )  # fmt: skip
-    parser.add_argument("--max-minutes", type=float, default=30.0, help="of training (default: %(default)g)")
+    parser.add_argument("--max-minutes", type=entry.positive, default=30.0, help="of training (default: %(default)g)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     return parser
 
@@ -259,15 +264,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = build_parser()
     options = parser.parse_args(arguments)
-    if not options.max_minutes > 0:
-        parser.error(f"--max-minutes must be above 0, got {options.max_minutes:g}")
-    if importlib.util.find_spec("zimtohrli") is None:
-        parser.error("there is no zimtohrli, which the table at the end needs: pip install 'unlossy[train,eval]'")
+    entry.require("zimtohrli", "train,eval")  # for the table at the end
     if options.like and not options.like.is_dir():
         parser.error(f"there is no folder {options.like}")
     disable_progress_bar()
     disable_progress_bars()
-    try:
-        finetune(options)
-    except (ValueError, OSError, FloatingPointError, StrictDataclassError, BrokenProcessPool) as error:
-        parser.exit(1, f"unlossy-train finetune: {error}\n")
+    finetune(options)

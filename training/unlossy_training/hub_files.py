@@ -1,4 +1,4 @@
-"""Checkpoints and files of a checkpoint or dataset, wherever they lie."""
+"""Finds checkpoints, and files of checkpoints and datasets, in folders, in the package or on the Hub."""
 
 from pathlib import Path
 from typing import cast
@@ -10,25 +10,23 @@ from unlossy import SHIPPED_AUTOENCODER, SHIPPED_MODEL, UnlossyAutoencoder, Unlo
 from unlossy.hub.loading_unlossy import load_checkpoint
 
 SHIPPED = {Path(folder).name: Path(folder) for folder in (SHIPPED_MODEL, SHIPPED_AUTOENCODER)}
-
-
 Network = UnlossyModel | UnlossyAutoencoder
 
 
 def load_network(name: str | Path) -> Network:
-    """The restorer or autoencoder of a folder or Hub id, on the CPU.
+    """Load the restorer or autoencoder of a folder or Hub id to the CPU.
 
     Raises:
-        ModelNotFoundError: neither is there.
+        ModelNotFoundError: there is neither.
     """
     return cast(Network, load_checkpoint(name, "cpu", UnlossyModel, UnlossyAutoencoder))
 
 
 def find_checkpoint(name: str) -> Path:
-    """The folder of a checkpoint: the one that is named, or that of the checkpoint of this name in the package.
+    """Find the folder of a checkpoint: a folder of this name, or the checkpoint of this name in the package.
 
     Raises:
-        ValueError: neither is there.
+        ValueError: there is neither.
     """
     folder = Path(name)
     if folder.is_dir():
@@ -39,15 +37,23 @@ def find_checkpoint(name: str) -> Path:
 
 
 def find_file(name: str, file: str, *, repo_type: str = "model") -> Path | None:
-    """A file of a folder, or of a Hub repository by id, in the local cache; `None` if it has none of that name.
+    """Find a file in a folder, or download it from a Hub repository into the local cache.
+
+    Args:
+        name (`str`): folder or Hub id.
+        file (`str`): name of the file.
+        repo_type (`str`, defaults to "model"): kind of repository, as the Hub calls it.
+
+    Returns:
+        `Path` or `None`: nothing if there is no file of that name.
 
     Raises:
-        OSError: there is no such repository, or the token doesn't open it.
+        OSError: there is no such repository, or the token gives no access to it.
     """
     if Path(name).is_dir():
         path = Path(name, file)
         return path if path.is_file() else None
     try:
         return Path(hf_hub_download(name, file, repo_type=repo_type))
-    except (EntryNotFoundError, HFValidationError):  # the latter for a path, which is no id
+    except (EntryNotFoundError, HFValidationError):  # the latter if the name is that of a missing folder
         return None

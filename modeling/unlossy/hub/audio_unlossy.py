@@ -48,6 +48,7 @@ except ImportError:
 MAX_CHANNELS = 8
 SAMPLING_RATES = (8_000, 192_000)  # [Hz] lowest and highest that is read
 
+_PLAYLISTS = ("hls", "concat", "dash")
 _SHORTEST_PART = 1.0  # [s] of what counts as a format of its own
 _ONE_CHANGE = 0.1  # [s] within which a decoder may change in several steps
 
@@ -135,6 +136,9 @@ class AudioReader:
         try:
             _check_file(self.path, self.name)
             self._container = self._closing.enter_context(open_input(self.path))
+            if self._container.format.name in _PLAYLISTS:
+                # Its files may be anybody's: the demo would give them away.
+                raise AudioError(f"{self.name} is a playlist, not an audio file: name the files that it lists")
             self._links = ogg_links(self.path) if self._container.format.name == "ogg" else []
             if len(self._links) > 1:
                 self._container = self._closing.enter_context(open_section(self.path, *self._links[0]))

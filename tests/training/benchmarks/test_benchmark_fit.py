@@ -1,6 +1,7 @@
 """The benchmark of training, with a tiny model."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,6 @@ def test_every_stage_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "synthesised pairs" in table
 
 
-def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        fit.main([*SMALL, "--steps", "0"])
-    assert "above 0" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        fit.main([*SMALL, "--pairs", str(tmp_path)])
-    assert "can't be loaded" in capsys.readouterr().err
+def test_mistakes_are_named(tmp_path: Path, refusal: Callable[..., str]) -> None:
+    assert "'0' is not a whole number from 1 up" in refusal("benchmark-fit", *SMALL, "--steps", "0")
+    assert "can't be loaded" in refusal("benchmark-fit", *SMALL, "--pairs", tmp_path)

@@ -1,6 +1,7 @@
 """Several people at once get their own results; how fast is for a quiet machine to say, not for a test."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,5 @@ def test_nobody_gets_another_s_result(tmp_path: Path, unused_port: int) -> None:
     assert all(figures[name] > 0 for name in ("page_seconds", "first_seconds", "memory_before", "memory_after"))
 
 
-def test_what_cannot_be_measured_is_refused() -> None:
-    with pytest.raises(SystemExit):
-        space.main(["--people", "1"])
+def test_mistakes_are_named(refusal: Callable[..., str]) -> None:
+    assert "'1' is not a whole number from 2 up" in refusal("benchmark-space", "--people", "1")

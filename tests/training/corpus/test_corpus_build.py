@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -144,7 +144,7 @@ def test_killed_and_resumed_on_two_processes_gives_the_same(inputs: Path, whole:
 
 @needs_fluidsynth
 def test_other_arguments_are_refused_and_more_hours_are_not(
-    inputs: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    inputs: Path, whole: Path, tmp_path: Path, refusal: Callable[..., str]
 ) -> None:
     output = tmp_path / "clips"
     shutil.copytree(whole, output)
@@ -153,9 +153,7 @@ def test_other_arguments_are_refused_and_more_hours_are_not(
         (["--exclude", "two"], "begun with other --exclude ([]) than now (['two'])"),
         (["--hours", "0.01"], "is less"),
     ):
-        with pytest.raises(SystemExit):
-            build.main(arguments(inputs, output, *more))
-        assert message in capsys.readouterr().err
+        assert message in refusal("corpus", *arguments(inputs, output, *more))
     assert digests(output) == digests(whole)
     build.main(arguments(inputs, output, "--hours", str(16 * 4 / 3600)))
     longer = digests(output)
@@ -172,26 +170,22 @@ def test_other_arguments_are_refused_and_more_hours_are_not(
 
 @needs_fluidsynth
 def test_full_disk_is_one_sentence(
-    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: Callable[..., str]
 ) -> None:
     def fail(path: Path, audio: np.ndarray) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     monkeypatch.setattr(clips, "write_flac", fail)
-    with pytest.raises(SystemExit):
-        build.main(arguments(inputs, tmp_path / "clips"))
-    assert "The disk with" in (error := capsys.readouterr().err)
+    error = refusal("corpus", *arguments(inputs, tmp_path / "clips"))
+    assert "the disk with" in error
     assert "is full; with some space freed the same command goes on" in error
     assert not (tmp_path / "clips" / "clips.csv").exists()
 
 
-def test_missing_fluidsynth(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_fluidsynth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: Callable[..., str]) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(SystemExit):
-        build.main(["--output", str(tmp_path / "clips")])
-    assert "install Debian's packages fluidsynth, fluid-soundfont-gm" in capsys.readouterr().err
+    message = refusal("corpus", "--output", tmp_path / "clips")
+    assert "install Debian's packages fluidsynth, fluid-soundfont-gm" in message
     assert not (tmp_path / "clips").exists()
 
 

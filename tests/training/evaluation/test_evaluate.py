@@ -102,7 +102,7 @@ def test_nothing_above_the_edge_counts(songs: Path) -> None:
 
 
 def test_a_table_of_sources_gives_the_edge(
-    songs: Path, make_setup: Callable[..., Setup], capsys: pytest.CaptureFixture[str]
+    songs: Path, make_setup: Callable[..., Setup], refusal: Callable[..., str]
 ) -> None:
     write_clip(songs / "whole.wav")
     (songs / "SOURCES-music.csv").write_text(
@@ -119,9 +119,7 @@ def test_a_table_of_sources_gives_the_edge(
     assert expected["lsd"] != compare(clean, degraded, cutoff_hz, with_visqol=False)["lsd"]
     assert recall(Case("chord", "mp3", 64, chord.path), make_setup()) is None  # with another edge, or none
     (songs / "SOURCES-music.csv").write_text("file,license,edge_hz\ndisc/chord.flac,CC0-1.0,19 kHz\n")
-    with pytest.raises(SystemExit):
-        evaluate.main([str(songs), "--no-visqol", "--cache", str(songs / "cache")])
-    assert "the edge_hz of" in capsys.readouterr().err
+    assert "the edge_hz of" in refusal("evaluate", songs, "--no-visqol", "--cache", songs / "cache")
 
 
 def test_other_rates_are_resampled(songs: Path) -> None:
@@ -281,14 +279,11 @@ def test_an_autoencoder_is_measured_beside_codecs_and_the_linear_one(
     ],
 )
 def test_mistakes_end_at_once(
-    songs: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    songs: Path, arguments: list[str], message: str, refusal: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(songs.parent)
     Path("empty").mkdir()
-    with pytest.raises(SystemExit) as ended:
-        evaluate.main([*arguments, "--no-visqol", "--cache", "cache"])
-    assert ended.value.code == 2
-    assert message in capsys.readouterr().err
+    assert message in refusal("evaluate", *arguments, "--no-visqol", "--cache", "cache")
 
 
 def test_means_table_and_worst_clips() -> None:

@@ -32,13 +32,11 @@ def test_pictures_and_sounds_are_written(
 def test_clips_must_go_together(
     make_autoencoder: Callable[..., UnlossyAutoencoder],
     write_chord: Callable[..., Path],
-    capsys: pytest.CaptureFixture[str],
+    refusal: Callable[..., str],
 ) -> None:
     model = make_autoencoder()
     stereo = encode(write_chord(), model)
     mono = encode(np.full(5000, 0.1, np.float32), model, sampling_rate=44_100)
     with pytest.raises(ValueError, match="the clips differ in channels: 2 and 1"):
         mix(stereo, mono, 0.5)
-    with pytest.raises(SystemExit):
-        main(["a.wav", "b.wav", "c.wav", "--output", "out"])
-    assert "one clip or two, not 3" in capsys.readouterr().err
+    assert "one clip or two, not 3" in refusal("picture", "a.wav", "b.wav", "c.wav", "--output", "out")

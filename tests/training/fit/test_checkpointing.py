@@ -10,57 +10,50 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from unlossy_training.fit.checkpointing import Progress, cut_log, newest_state, publish, read_progress, save_state
+from unlossy_training.fit.checkpointing import Progress, cut_log, newest_state, publish, save_state
 
 
 @pytest.fixture
-def training() -> Iterator[tuple[Accelerator, Any]]:
-    accelerator = Accelerator(cpu=True)
+def training() -> Iterator[tuple[Accelerator, Any, Progress]]:
+    accelerator, progress = Accelerator(cpu=True), Progress()
     model = torch.nn.Linear(200, 200)
     model, _ = accelerator.prepare(model, torch.optim.AdamW(model.parameters()))
-    yield accelerator, model
+    accelerator.register_for_checkpointing(progress)
+    yield accelerator, model, progress
     accelerator.free_memory()
 
 
-def test_states_are_whole_and_the_last_two_are_kept(training: tuple[Accelerator, Any], tmp_path: Path) -> None:
-    accelerator, model = training
+Training = tuple[Accelerator, Any, Progress]
+
+
+def test_states_are_whole_and_the_last_two_are_kept(training: Training, tmp_path: Path) -> None:
+    accelerator, model, progress = training
     for step in (1, 2, 10):
         model.weight.data.fill_(step)
-        save_state(accelerator, tmp_path, Progress(step=step, position=7 * step, failures=1), {"seed": 3})
+        progress.step, progress.position, progress.failures = step, 7 * step, 1
+        save_state(accelerator, tmp_path, step)
     assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["step_000002", "step_000010"]
     (tmp_path / "state" / "step_000011.unfinished").mkdir()  # what a killed run leaves
     state = newest_state(tmp_path)
     assert state
     assert state.name == "step_000010"
-    progress, config = read_progress(state)
-    assert progress == Progress(step=10, position=70, failures=1)
-    assert config == {"seed": 3}
     model.weight.data.zero_()
+    progress.step = 11
     accelerator.load_state(str(state))
     assert (model.weight == 10).all()
+    assert progress == Progress(step=10, position=70, failures=1)
 
 
-def test_a_state_of_older_code_can_be_read(training: tuple[Accelerator, Any], tmp_path: Path) -> None:
-    """Runs go on for weeks: what their progress held and no longer does is left aside."""
-    save_state(training[0], tmp_path, Progress(step=1, seconds=2.5), {})
-    state = newest_state(tmp_path)
-    assert state
-    saved = json.loads((state / "progress.json").read_text())
-    saved["progress"]["baseline_si_sdr"] = None
-    (state / "progress.json").write_text(json.dumps(saved))
-    assert read_progress(state) == (Progress(step=1, seconds=2.5), {})
-
-
-def test_a_full_disk_leaves_the_earlier_state(training: tuple[Accelerator, Any], tmp_path: Path) -> None:
-    accelerator, model = training
-    save_state(accelerator, tmp_path, Progress(step=1), {})
+def test_a_full_disk_leaves_the_earlier_state(training: Training, tmp_path: Path) -> None:
+    accelerator, model, _ = training
+    save_state(accelerator, tmp_path, 1)
     publish(accelerator, tmp_path, lambda folder: torch.save(model.state_dict(), folder / "model.safetensors"))
     before = (tmp_path / "model.safetensors").read_bytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
     try:
         with pytest.raises(OSError, match=f"can't write {tmp_path}/state/step_000002: "):
-            save_state(accelerator, tmp_path, Progress(step=2), {})
+            save_state(accelerator, tmp_path, 2)
         with pytest.raises(OSError, match=f"can't write {tmp_path}/checkpoint: "):
             publish(accelerator, tmp_path, lambda folder: torch.save(model.state_dict(), folder / "model.safetensors"))
     finally:
@@ -68,16 +61,16 @@ def test_a_full_disk_leaves_the_earlier_state(training: tuple[Accelerator, Any],
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["step_000001"]
     assert (tmp_path / "model.safetensors").read_bytes() == before
     assert not (tmp_path / "checkpoint.unfinished").exists()
-    save_state(accelerator, tmp_path, Progress(step=2), {})
+    save_state(accelerator, tmp_path, 2)
     state = newest_state(tmp_path)
     assert state
     assert state.name == "step_000002"
 
 
-def test_a_file_in_the_place_of_the_folder_is_named(training: tuple[Accelerator, Any], tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_the_folder_is_named(training: Training, tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
     with pytest.raises(OSError, match="step_000001"):
-        save_state(training[0], tmp_path, Progress(step=1), {})
+        save_state(training[0], tmp_path, 1)
 
 
 def test_the_log_is_cut_to_one_curve(tmp_path: Path) -> None:

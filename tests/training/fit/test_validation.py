@@ -31,7 +31,7 @@ def test_a_model_that_changes_nothing_has_deltas_of_zero(tiny_pairs: Path, tiny_
 
 def test_untouched_clips_have_no_delta_and_bad_ones_are_named(tiny_pairs: Path, lively_model: UnlossyModel) -> None:
     rows: list[dict[str, Any]] = list(load_pairs(str(tiny_pairs), "validation"))
-    rows[0] = rows[0] | {"degraded": rows[0]["clean"]}
+    rows[0] = rows[0] | {"degraded": rows[0]["clean"], "level": 1.0}
     validation = Validation(Accelerator(cpu=True), datasets.Dataset.from_list(rows[:1]), 1)
     figures, _ = validation.measure(lively_model)
     assert "loss" in figures

@@ -26,6 +26,7 @@ def row(seed: int, split: str = "train", kbps: int = 64) -> dict[str, Any]:
     """A pair of two seconds whose degraded side is 6 dB quieter, as one of MP3."""
     clean = noise(2 * RATE, seed=seed)
     about = {"codec": "mp3", "bitrate_kbps": kbps, "mode": "joint", "offset_samples": 0, "cutoff_hz": None}
+    about |= {"level": 0.5, "edge_hz": None}
     about |= dict.fromkeys(("genre", "title", "source", "license"), "")
     files = {"clean": {"bytes": flac(clean), "path": f"{seed}.flac"}}
     files["degraded"] = {"bytes": flac(clean / 2), "path": f"{seed}-degraded.flac"}

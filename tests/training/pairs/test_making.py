@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from signals import RATE, clip
+from signals import RATE, clip, noise
 
 pytest.importorskip("datasets")
 
 from unlossy.codecs import CODECS, decode
+from unlossy.metrics import low_pass
 from unlossy_training.pairs import making
 from unlossy_training.pairs.recipes import BITRATE_WEIGHTS, Recipe, draw_recipe
 
@@ -49,6 +50,13 @@ def test_level_is_what_lame_turns_down(kbps: int, expected: float) -> None:
     clean = clip(1.5)
     degraded = decode(Recipe("mp3", kbps).encode(clean), clean.shape[1])
     assert making.level(clean, degraded) == pytest.approx(expected, abs=0.006)
+
+
+def test_edge_of_an_earlier_codec() -> None:
+    clean = noise(3 * RATE)
+    assert making.earlier_edge(clean) is None
+    assert making.earlier_edge(low_pass(clean, 16_000.0)) == pytest.approx(16_000, abs=200)
+    assert making.earlier_edge(low_pass(clean, 8_000.0)) is None, "the original ended there"
 
 
 def test_level_is_exact_where_it_can_be_told_and_one_where_not() -> None:
@@ -186,6 +194,7 @@ def test_a_bad_pair_is_named() -> None:
         return {
             "clean": {"bytes": buffer.getvalue(), "path": "a.wav"},
             "degraded": {"bytes": degraded, "path": "a.mp3"},
+            "level": 0.95,
         }
 
     clean = clip(0.7)
@@ -196,7 +205,8 @@ def test_a_bad_pair_is_named() -> None:
         (pair(clean, data, rate=48_000), "a.mp3 has 48000 Hz"),
         (pair(clean[:1], data), "a.mp3 has 2 channels where the clean side has 1"),
         (pair(clean * np.nan, data), "a.mp3 has NaN"),
-        ({"clean": {}, "degraded": {"bytes": data, "path": "a.mp3"}}, "no clean; its columns are clean, degraded"),
+        (pair(clean, data) | {"clean": {}}, "no clean; its columns are clean, degraded, level"),
+        (pair(clean, data) | {"level": None}, "no level; its columns are clean, degraded, level"),
     ):
         with pytest.raises(ValueError, match=message):
             making.decode_pair(bad)

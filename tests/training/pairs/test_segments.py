@@ -8,11 +8,11 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from signals import RATE, noise
+from signals import RATE
 
-from unlossy.metrics import low_pass
 from unlossy_training.pairs.dataset import FEATURES
 from unlossy_training.pairs.segments import (
+    COLUMNS,
     Segments,
     StreamedSegments,
     batches,
@@ -113,8 +113,8 @@ def test_other_layouts_of_datasets_load(tiny_pairs: Path, tmp_path: Path) -> Non
     nested = tmp_path / "nested" / "data"
     nested.mkdir(parents=True)
     features = datasets.Features({name: datasets.Audio() for name in ("clean", "degraded")})
-    plain = datasets.Dataset.from_list(rows, features=datasets.Features({n: FEATURES[n] for n in features}))
-    plain.cast(features).to_parquet(nested / "train-00000-of-00001.parquet")
+    plain = datasets.Dataset.from_list(rows, features=datasets.Features({n: FEATURES[n] for n in COLUMNS}))
+    plain.cast(datasets.Features({**plain.features, **features})).to_parquet(nested / "train-00000-of-00001.parquet")
     for folder in (tmp_path / "saved", tmp_path / "nested"):
         for streaming in (False, True):
             row = next(iter(load_pairs(str(folder), "train", streaming=streaming)))
@@ -126,7 +126,7 @@ def test_what_is_wrong_with_a_dataset_is_named(tmp_path: Path) -> None:
         load_pairs(str(tmp_path / "none"), "train")
     datasets.Dataset.from_dict({"clean": ["a"]}).to_parquet(tmp_path / "train-00000.parquet")
     for streaming in (False, True):
-        with pytest.raises(ValueError, match="have no column degraded"):
+        with pytest.raises(ValueError, match="have no column degraded and no column level and no column edge_hz"):
             load_pairs(str(tmp_path), "train", streaming=streaming)
     with pytest.raises(ValueError, match=r"no validation-\*\.parquet"):
         load_pairs(str(tmp_path), "validation")
@@ -143,13 +143,10 @@ def test_a_share_comes_from_general_pairs(streaming: bool, tiny_pairs: Path) -> 
     assert np.mean([path == pairs[1]["clean"]["path"] for path in drawn]) == pytest.approx(0.25, abs=0.04)
 
 
-def test_labels_are_believed_up_to_the_edge_that_a_codec_has_left() -> None:
-    clean = noise(3 * RATE)
-    assert known_up_to(clean) == float("inf")
-    assert known_up_to(low_pass(clean, 16_000.0)) == pytest.approx(15_700, abs=200)
-    assert known_up_to(low_pass(clean, 8_000.0)) == float("inf")  # as the original was
-
-
-def test_what_the_labels_know_comes_with_them(tiny_pairs: Path) -> None:
-    (batch,) = take(Segments(load_pairs(str(tiny_pairs), "train"), RATE, seed=0), 1, batch_size=3)
-    assert batch["known_hz"].tolist() == [known_up_to(clean.numpy()) for clean in batch["labels"]]
+def test_labels_are_known_up_to_the_edge_of_an_earlier_codec(tiny_pairs: Path) -> None:
+    rows = rows_of(tiny_pairs)
+    assert known_up_to(rows[0]) == float("inf")
+    assert known_up_to(rows[0] | {"edge_hz": 16_000.0}) == 15_700
+    pairs = datasets.Dataset.from_list([rows[0] | {"edge_hz": 16_000.0}])
+    (batch,) = take(Segments(pairs, 10_000, seed=0), 1, batch_size=3)
+    assert batch["known_hz"].tolist() == [15_700] * 3

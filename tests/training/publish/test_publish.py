@@ -309,7 +309,7 @@ def test_the_space_is_built_from_what_was_published_and_restores(
         assert app.stdout.readline() == f"Unlossy is at {address}\n"
         client = gradio_client.Client(address, verbose=False, download_files=str(tmp_path / "got"))
         song = space / "examples" / "canon_64kbps.mp3"
-        restored = client.predict(gradio_client.handle_file(str(song)), 1.0, "flac", api_name="/restore")
+        restored, _ = client.predict(gradio_client.handle_file(str(song)), 1.0, "flac", api_name="/restore")
         texts = [str(part["props"].get("value")) for part in client.config["components"]]
     finally:
         app.terminate()  # not SIGINT, which a shell's background job ignores

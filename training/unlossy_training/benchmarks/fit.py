@@ -3,9 +3,9 @@
     unlossy-train benchmark-fit                                  # with synthesised pairs
     unlossy-train benchmark-fit --pairs pairs/ --output speed.json
 
-A figure is the median of several windows of steps, forward and backward pass, optimiser and data. The share of the
-machine's peak compares the convolutions' and matrices' operations (spectra and pointwise work not counted) with those
-that a large matrix multiplication does in the same precision.
+A figure is the median over several windows of steps, with data, forward and backward pass and optimiser. The share of
+the machine's peak compares the operations of convolutions and matrix products, without spectra and pointwise work, with
+those that a large matrix product reaches in the same precision.
 """
 
 import argparse
@@ -27,18 +27,19 @@ from accelerate.utils import send_to_device
 from torch.utils.flop_counter import FlopCounterMode
 
 from unlossy.codecs import SAMPLING_RATE, encode
+from unlossy_cli import entry
 
 from ..fit.config import FitConfig
 from ..fit.learning import Learner, prepare
 from ..pairs.segments import Batch, batches, load_pairs
 
-PARTS: dict[str, Literal["all", "detail"]] = {"A": "all", "detail": "detail"}  # by what training.json calls the stage
-MATRIX_SIZES = {"cpu": 2048, "cuda": 8192}
-WARMUP_STEPS = 2  # memory is allocated, kernels are chosen, workers fill their queues
+PARTS: dict[str, Literal["all", "detail"]] = {"A": "all", "detail": "detail"}  # by the name of a stage in training.json
+MATRIX_SIZES = {"cpu": 2048, "cuda": 8192}  # rows and columns
+WARMUP_STEPS = 2  # in which memory is allocated, kernels are chosen and workers fill their queues
 
 
-def synthesise(count: int = 8, seconds: float = 4.0) -> datasets.Dataset:
-    """Pairs of decaying notes over noise, the degraded side as MP3 of 64 kbps."""
+def synthesise_pairs(count: int = 8, seconds: float = 4.0) -> datasets.Dataset:
+    """Make pairs of decaying notes over noise, with MP3 at 64 kbps as the degraded side."""
     random = np.random.default_rng(0)
     axis = np.arange(round(seconds * SAMPLING_RATE)) / SAMPLING_RATE
     rows = []
@@ -52,13 +53,19 @@ def synthesise(count: int = 8, seconds: float = 4.0) -> datasets.Dataset:
             {
                 "clean": {"bytes": buffer.getvalue(), "path": "notes.flac"},
                 "degraded": {"bytes": encode(clean, SAMPLING_RATE, "mp3", 64), "path": "notes.mp3"},
+                "level": 0.95,  # LAME's
+                "edge_hz": None,
             }
         )
     return datasets.Dataset.from_list(rows)
 
 
 def measure_peak(device: str, dtype: torch.dtype, size: int | None = None) -> float:
-    """What the machine multiplies in a large product of matrices, best of five [FLOP/s]."""
+    """Measure the speed of a large matrix product, the best of five [FLOP/s].
+
+    Args:
+        size (`int`, *optional*): rows and columns of the matrices. Without it, `MATRIX_SIZES`.
+    """
     size = size or MATRIX_SIZES[device]
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     best = float("inf")
@@ -71,15 +78,18 @@ def measure_peak(device: str, dtype: torch.dtype, size: int | None = None) -> fl
 
 
 def measure_stage(config: FitConfig, pairs: datasets.Dataset, device: str, windows: int, steps: int) -> dict[str, Any]:
-    """
+    """Measure the speed of training with a configuration.
+
     Args:
-        windows, steps (`int`): how many windows, and steps in each.
+        pairs: a dataset from [`load_pairs`].
+        device (`str`): "cpu" or "cuda".
+        windows, steps (`int`): number of windows, and of steps in each of them.
 
     Returns:
-        `dict`: `audio_s_per_s`, the median, with `slowest` and `fastest` window; `waiting` for data, share of the time;
-            `gflop_per_audio_s`.
+        `dict`: `audio_s_per_s`, seconds of audio per second, the median, with the `slowest` and the `fastest` window;
+            `waiting`, the share of the time spent waiting for data; and `gflop_per_audio_s`.
     """
-    AcceleratorState._reset_state(reset_partial_state=True)  # it remembers the first device of a process
+    AcceleratorState._reset_state(reset_partial_state=True)  # Accelerate keeps the first device of a process otherwise
     GradientState._reset_state()
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision=config.mixed_precision)
     torch.manual_seed(config.seed)
@@ -104,7 +114,7 @@ def measure_stage(config: FitConfig, pairs: datasets.Dataset, device: str, windo
 
 
 def _time_window(learner: Learner, data: Iterator[Batch], device: str, steps: int) -> tuple[float, float]:
-    """All of its time, and the part of it spent waiting for data [s]."""
+    """Time a window of steps: all of its time, and the part of it spent waiting for data [s]."""
     _wait_for(device)
     start, waited = time.perf_counter(), 0.0
     for number in range(steps):
@@ -127,8 +137,8 @@ def _wait_for(device: str) -> None:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """The figures of each device and stage, and what they were measured with."""
-    pairs = load_pairs(options.pairs, "train") if options.pairs else synthesise()
+    """Measure each device and stage, as the options of the command line say."""
+    pairs = load_pairs(options.pairs, "train") if options.pairs else synthesise_pairs()
     precision = options.mixed_precision
     rows = []
     for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
@@ -147,7 +157,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def markdown(figures: dict[str, Any]) -> str:
-    """The figures as a table, with what they were measured on above it."""
+    """Make a Markdown table of the figures, with the settings above it."""
     settings = figures["settings"]
     kind = "real" if figures["real_pairs"] else "synthesised"
     lines = [
@@ -168,25 +178,22 @@ def markdown(figures: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="unlossy-train benchmark-fit", description=__doc__.split("\n")[0])
+    parser = entry.Parser(prog="unlossy-train benchmark-fit", description=__doc__.split("\n\n")[0])
     parser.add_argument("--pairs", help="folder of pairs, or Hub id (default: synthesised)")
     parser.add_argument("--model", type=json.loads, default={}, help="fields of UnlossyConfig as JSON")
-    parser.add_argument("--batch-size", type=int, default=6, help="segments a step (default: %(default)s)")
-    parser.add_argument("--segment-seconds", type=float, default=1.5, help="[s] (default: %(default)s)")
+    parser.add_argument("--batch-size", type=entry.whole(), default=6, help="segments a step (default: %(default)s)")
+    parser.add_argument("--segment-seconds", type=entry.positive, default=1.5, help="[s] (default: %(default)s)")
     parser.add_argument("--mixed-precision", default="bf16", choices=["no", "bf16"], help="(default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=1, help="processes that decode (default: %(default)s)")
-    parser.add_argument("--windows", type=int, default=5, help="(default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=5, help="of a window (default: %(default)s)")
-    parser.add_argument("--matrix-size", type=int, help="of the peak's measurement (default: by device)")
+    parser.add_argument(
+        "--workers", type=entry.whole(0), default=1, help="processes that decode (default: %(default)s)"
+    )
+    parser.add_argument("--windows", type=entry.whole(), default=5, help="(default: %(default)s)")
+    parser.add_argument("--steps", type=entry.whole(), default=5, help="of a window (default: %(default)s)")
+    parser.add_argument("--matrix-size", type=entry.whole(), help="of the peak's measurement (default: by device)")
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
     options = parser.parse_args(arguments)
-    if min(options.windows, options.steps, options.batch_size) < 1:
-        parser.error("--windows, --steps and --batch_size must be above 0")
     datasets.disable_progress_bars()
-    try:
-        figures = measure(options)
-    except ValueError as error:
-        parser.exit(1, f"unlossy-train benchmark-fit: {error}\n")
+    figures = measure(options)
     if options.output:
         options.output.write_text(json.dumps(figures, indent=1) + "\n")
     print(markdown(figures))

@@ -3,11 +3,10 @@
     unlossy-train benchmark-space                  # eight people for two minutes
     unlossy-train benchmark-space --seconds 5      # to try it
 
-Everybody has a clip of ten seconds of their own, restores it again and again, and compares each result with that of
+Each of the people has a clip of ten seconds, restores it again and again, and compares the results with that of
 `unlossy.restore`. Linux only.
 """
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -25,18 +24,26 @@ import soundfile
 from gradio_client import Client, handle_file
 
 import unlossy
+from unlossy_cli import entry
 
 from .restore import SAMPLING_RATE
 
 CLIP_SECONDS = 10  # [s]
-_SETTLE = 15  # [s] after which threads that have nothing to do have ended, and sessions their files removed
+_SETTLE = 15  # [s], after which idle threads have ended and the files of closed sessions are removed
 
 
 class Person:
-    """Someone who restores the same clip again and again."""
+    """Someone who restores one clip again and again.
+
+    Args:
+        number (`int`): makes this person's clip differ from the others'.
+        url (`str`): address of the demo.
+        folder (`Path`): where this person's files go.
+    """
 
     def __init__(self, number: int, url: str, folder: Path) -> None:
-        self.path = folder / str(number) / "clip.wav"  # everybody's has the same name, to be taken for one another
+        # All clips have the same name, so that the demo may confuse them.
+        self.path = folder / str(number) / "clip.wav"
         self.path.parent.mkdir()
         noise = np.random.default_rng(number).uniform(-0.2, 0.2, (CLIP_SECONDS * SAMPLING_RATE, 2))
         soundfile.write(self.path, noise, SAMPLING_RATE)
@@ -46,20 +53,22 @@ class Person:
         self.wrong = 0
 
     def restore(self) -> None:
+        """Restore the clip once, note the time, and compare the result with the package's."""
         start = time.perf_counter()
-        result = self.client.predict(handle_file(str(self.path)), 1.0, "flac", api_name="/restore")
+        result, _ = self.client.predict(handle_file(str(self.path)), 1.0, "flac", api_name="/restore")
         self.seconds.append(time.perf_counter() - start)
         audio = soundfile.read(result, dtype="float32")[0].T
         self.wrong += audio.shape != self.expected.shape or bool(np.abs(audio - self.expected).max() > 1e-5)
         Path(result).unlink()
 
     def keep_restoring(self, until: float) -> None:
+        """Restore the clip until a time of `time.perf_counter` [s]."""
         while time.perf_counter() < until:
             self.restore()
 
 
 def together(people: Sequence[Person], act: Callable[[Person], None]) -> None:
-    """Let people do something at once, and wait for all of them."""
+    """Let people act at the same time, and wait for all of them."""
     threads = [threading.Thread(target=act, args=(person,)) for person in people]
     for thread in threads:
         thread.start()
@@ -68,17 +77,26 @@ def together(people: Sequence[Person], act: Callable[[Person], None]) -> None:
 
 
 def resident(process: int) -> int:
-    """Memory of a process [bytes]."""
+    """The resident memory of a process, by its id [bytes]."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
 
 
 def measure(people: int, seconds: float, port: int) -> dict[str, Any]:
-    """
+    """Start the demo and measure it.
+
+    Args:
+        people (`int`): number of people at once.
+        seconds (`float`): how long they restore [s].
+        port (`int`): port of the demo.
+
     Returns:
-        `dict`: `page_seconds` from the start of the process to the page, `first_seconds` of one person alone with the
-            model loaded, and of all at once `results`, `wrong`, `median_seconds`, `slowest_seconds`, and
-            `memory_before` and `memory_after` [bytes].
+        `dict`: `page_seconds`, from the start of the process to the page; `first_seconds`, of one restoration by one
+            person alone; `results`, `wrong` ones, `median_seconds` and `slowest_seconds` of all people at once; and
+            `memory_before` and `memory_after` that [bytes].
+
+    Raises:
+        ChildProcessError: the demo does not start.
     """
     start = time.perf_counter()
     server = subprocess.Popen(
@@ -88,7 +106,7 @@ def measure(people: int, seconds: float, port: int) -> dict[str, Any]:
         assert server.stdout is not None
         line = server.stdout.readline()
         if not line:
-            raise RuntimeError(f"`unlossy demo` ended with code {server.wait()}")
+            raise ChildProcessError(f"`unlossy demo` ended with code {server.wait()}")
         url = line.split()[-1]
         urllib.request.urlopen(url).read()
         page_seconds = time.perf_counter() - start
@@ -125,14 +143,12 @@ def measure(people: int, seconds: float, port: int) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="unlossy-train benchmark-space", description=__doc__.split("\n")[0])
-    parser.add_argument("--people", type=int, default=8, help="at once (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=120, help="for which they come back (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=7870, help="of the demo (default: %(default)s)")
+    parser = entry.Parser(prog="unlossy-train benchmark-space", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--people", type=entry.whole(2), default=8, help="at once (default: %(default)s)")
+    parser.add_argument("--seconds", type=entry.positive, default=120, help="of coming back (default: %(default)s)")
+    parser.add_argument("--port", type=entry.whole(), default=7870, help="of the demo (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
     options = parser.parse_args(arguments)
-    if options.people < 2 or options.seconds <= 0:
-        parser.error("--people must be 2 or more and --seconds above 0")
     figures = measure(options.people, options.seconds, options.port)
     if options.output:
         options.output.write_text(json.dumps(figures, indent=1) + "\n")

@@ -23,13 +23,14 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import soundfile
+from unlossy_cli import entry
 
+from ..files import write_whole
+from ..pool import Journal, run
 from .clips import (
     CLIP_SECONDS,
     RENDERS_PER_CLIP,
@@ -40,19 +41,22 @@ from .clips import (
     renders_for,
 )
 from .materials import Materials, Request, describe, gather, parse_place, parse_source
-from .pool import Journal, run
-from .recordings import SHORTEST, Recording, UnusableError, examine, validation_groups, write_whole
+from .recordings import SHORTEST, Recording, UnusableError, examine, validation_groups
 from .scores import Piece
 
 COLUMNS = ("file", "source", "title", "license", "split", "genre", "attribution", "origin")
-SHORTEST_SAMPLE = 0.05  # [s]
+SHORTEST_SAMPLE = 0.05  # [s]: shorter samples are not used
 
 
 def begin(output: Path, description: dict[str, Any], hours: float) -> Path:
-    """Make sure that a folder is new or holds a part of this very corpus; returns its sub-folder for the work.
+    """Make sure that a folder is new or holds a part of the same corpus, and return its sub-folder for the work.
+
+    Args:
+        description (`dict`): what decides on the files of the corpus, see `describe`.
+        hours (`float`): the length that is asked for [h].
 
     Raises:
-        ValueError: it holds something else, or more hours.
+        ValueError: the folder holds something else, or a longer corpus.
     """
     work = output / "work"
     plan = work / "plan.json"
@@ -70,24 +74,35 @@ def begin(output: Path, description: dict[str, Any], hours: float) -> Path:
         raise ValueError(f"{output} is not empty; choose another folder or delete it.")
     for folder in ("renders", "scores"):
         (work / folder).mkdir(parents=True, exist_ok=True)
-    for torn in output.rglob("*.part"):  # of a build that was killed
-        torn.unlink(missing_ok=True)
+    forget_torn(output)
     if not plan.exists() or json.loads(plan.read_text())["hours"] < hours:
         (output / "clips.csv").unlink(missing_ok=True)  # not whole any more
         write_whole(plan, json.dumps(description | {"hours": hours}, indent=1).encode())
     return work
 
 
+def forget_torn(output: Path) -> None:
+    """Remove the half-written files of a build that was killed. Its processes may end some time after it."""
+    for torn in output.rglob("*.part"):
+        torn.unlink(missing_ok=True)
+
+
 def build(output: Path, request: Request, *, hours: float, workers: int = 1) -> dict[str, Any]:
-    """Build a corpus, or go on with it.
+    """Build a corpus, or go on with one.
+
+    Args:
+        output (`Path`): folder for the clips.
+        request (`Request`): what the corpus is made of.
+        hours (`float`): length of all clips together [h].
+        workers (`int`, defaults to 1): number of processes.
 
     Returns:
-        `dict`: what summary.json holds: clips counted by source, split and licence, what was left out counted by kind,
-        and the reasons.
+        `dict`: the content of summary.json: clips counted by source, split and licence, what was left out counted by
+            kind, and the reasons.
 
     Raises:
-        ValueError: see `gather` and `begin`; or not a single clip could be made.
-        OSError: the disk is full, for instance; the same call goes on from there.
+        ValueError: something is missing or doesn't fit, see `gather` and `begin`, or not a single clip could be made.
+        OSError: a file can't be written. The same call goes on from there.
     """
     if not CLIP_SECONDS / 3600 <= hours < 1e6:  # false for NaN, too
         raise ValueError(f"{hours:g} hours are less than a clip of {CLIP_SECONDS:g} s, or more than there is time for.")
@@ -123,16 +138,17 @@ def build(output: Path, request: Request, *, hours: float, workers: int = 1) -> 
     for journal in (renders, sequences, clips):
         bad += [(row["skipped"], row["reason"]) for _, row in sorted(journal.rows.items()) if "skipped" in row]
     if not rows:
-        raise ValueError(f"No clip could be made: {bad[0][1] if bad else 'there is nothing to cut from'}.")
-    summary = summarize(rows, bad)
+        raise ValueError(f"no clip could be made: {bad[0][1] if bad else 'there is nothing to cut from'}")
+    summary = count_clips(rows, bad)
     write_table(output / "materials.csv", list_materials(rows, materials))
     write_whole(output / "summary.json", (json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
+    forget_torn(output)
     write_table(output / "clips.csv", [{name: row[name] for name in COLUMNS} for row in rows])  # last: all is there
     return summary
 
 
 def rejection(job: tuple[Path, float, bool]) -> tuple[Path, UnusableError | None]:
-    """`examine`, with the reason returned instead of raised."""
+    """Like `examine`, but return the reason against a file instead of raising it."""
     try:
         examine(*job)
     except UnusableError as error:
@@ -143,7 +159,7 @@ def rejection(job: tuple[Path, float, bool]) -> tuple[Path, UnusableError | None
 def examined(
     recordings: Sequence[Recording], shortest: float, workers: int, lossy: bool = False
 ) -> tuple[list[Recording], list[UnusableError]]:
-    """The recordings that can be trained on, and the reasons against the others."""
+    """Examine recordings, and return those that can be used and the errors of the others."""
     jobs = [(recording.path, shortest, lossy) for recording in recordings]
     errors = dict(run(rejection, jobs, workers, "recordings"))
     usable = [recording for recording in recordings if errors[recording.path] is None]
@@ -151,29 +167,34 @@ def examined(
 
 
 def parse_scores(materials: Materials, renders: Sequence[int], work: Path, workers: int) -> None:
-    """Bring the scores that the renders need into MIDI, so that no two of them parse the same one."""
+    """Convert the scores that the renders need to MIDI, so that no two renders parse the same score."""
     drawn = {piece.origin: piece for piece in map(materials.piece, renders) if piece.file is not None}
     for _ in run(functools.partial(parse_score, cache=work / "scores"), list(drawn.values()), workers, "scores"):
         pass
 
 
 def parse_score(piece: Piece, cache: Path) -> None:
-    """`Piece.midi` for its cache; what is wrong with a piece is told by each of its renders."""
+    """Convert a score into the cache. An error is left to the renders that need the score."""
     with contextlib.suppress(ValueError):
         piece.midi(cache)
 
 
 def go_on(work: Any, needed: Sequence[int], journal: Journal, folder: Path, workers: int, title: str) -> None:
-    """Do the numbered jobs that the journal doesn't have, or whose file is gone."""
+    """Do the jobs that the journal does not have, or whose file is gone.
+
+    Args:
+        work (callable): does the job of a number, and returns its row of the journal.
+        folder (`Path`): where the files are.
+    """
     there = {path.name for path in folder.iterdir()}
     done = {number for number, row in journal.rows.items() if "skipped" in row or row["file"] in there}
     for row in run(work, [number for number in needed if number not in done], workers, title):
         journal.add(row)
 
 
-def summarize(rows: Sequence[dict[str, Any]], bad: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Clips counted by source, split and licence, and what was left out."""
-    bad = list(dict.fromkeys(bad))  # every render of a damaged score has the same to say
+def count_clips(rows: Sequence[dict[str, Any]], bad: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Count clips by source, split and licence, and what was left out by kind, see `build`."""
+    bad = list(dict.fromkeys(bad))  # all renders of a damaged score give the same reason
     summary: dict[str, Any] = {"clips": len(rows), "hours": round(len(rows) * CLIP_SECONDS / 3600, 4)}
     for name in ("source", "split", "license"):
         summary[name] = dict(Counter(row[name] for row in rows).most_common())
@@ -183,7 +204,7 @@ def summarize(rows: Sequence[dict[str, Any]], bad: Sequence[tuple[str, str]]) ->
 
 
 def list_materials(rows: Sequence[dict[str, Any]], materials: Materials) -> list[dict[str, Any]]:
-    """A row for every piece, recording, sample and soundfont that clips are made of."""
+    """Describe every piece, recording, sample and soundfont that is in a clip: the rows of materials.csv."""
     uses: dict[str, Counter[str]] = {}
     for row in rows:
         for origin in row["origin"].split(" + "):
@@ -203,7 +224,7 @@ def list_materials(rows: Sequence[dict[str, Any]], materials: Materials) -> list
 
 
 def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows with the same keys as CSV."""
+    """Write rows, which all have the same keys, as a CSV file."""
     text = io.StringIO(newline="")
     table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     table.writeheader()
@@ -212,7 +233,7 @@ def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = entry.Parser(
         prog="unlossy-train corpus",
         description="Build a corpus of clean clips of 4 s from free packages and your own files; goes on where an "
         "interrupted run stopped.",
@@ -220,7 +241,9 @@ def build_parser() -> argparse.ArgumentParser:
         "often it is drawn; default 1) as needed: tunes/, tunes/=CC-BY-4.0, tunes/=CC-BY-4.0@2, tunes/@0.5.",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the clips go")
-    parser.add_argument("--hours", type=float, default=6.0, help="of clips (default 6); a later run may ask for more")
+    parser.add_argument(
+        "--hours", type=entry.positive, default=6.0, help="of clips (default 6); more may be asked for later"
+    )
     parser.add_argument(
         "--midi", type=parse_place, action="append", default=[], metavar="PLACE", help="MIDI files to play; repeatable"
     )
@@ -247,14 +270,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="cut clips from the recordings of --source alone: without FluidSynth, and several times as fast",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="another one gives another corpus (default 0)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--workers", type=entry.whole(), default=os.cpu_count(), help="processes (default: one a core)")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
-    parser = build_parser()
-    options = parser.parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     request = Request(
         options.midi, options.source, options.soundfont, options.exclude, options.seed, options.lossy,
         rendering=not options.no_rendering,
@@ -262,14 +284,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         summary = build(options.output, request, hours=options.hours, workers=options.workers)
     except KeyboardInterrupt:
-        parser.exit(130, "Interrupted; the same command goes on.\n")
+        raise KeyboardInterrupt("the same command goes on") from None
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            parser.exit(1, f"The disk with {error.filename or options.output} is full; "
-                        "with some space freed the same command goes on.\n")  # fmt: skip
-        parser.exit(1, f"{error}\n")
-    except (ValueError, soundfile.LibsndfileError, BrokenProcessPool) as error:
-        parser.exit(1, f"{error}\n")
+        if error.errno != errno.ENOSPC:
+            raise
+        full = error.filename or options.output
+        raise OSError(f"the disk with {full} is full; with some space freed the same command goes on") from error
     for name, value in summary.items():
         if name == "reasons":
             continue

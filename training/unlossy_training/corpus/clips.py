@@ -1,7 +1,7 @@
-"""One render, one sequence of samples, one clip of the corpus: pure functions of the materials, the seed and a number.
+"""Makes one render, one sequence of samples or one clip of the corpus, from the materials, the seed and a number.
 
-The numbers make the corpus extensible: clip n is cut from renders with numbers around n · RENDERS_PER_CLIP, which a
-longer corpus has too.
+Nothing else decides what they are, so that a corpus can be extended: clip n is cut from renders with numbers around
+n · RENDERS_PER_CLIP, which a longer corpus has, too.
 """
 
 import math
@@ -23,25 +23,25 @@ RENDERS_PER_CLIP = 0.15
 SEQUENCES_PER_CLIP = 0.03
 FIRST = 6  # renders, and sequences, that the first clips choose from
 WINDOW = 200  # renders, and sequences, that a later clip chooses from
-# Half of it is finished music, where there is any: treble is learned from what was mastered, and only there is it lost
-# the way that listeners know. Recordings are few and renders many: recordings are drawn more often than their minutes
-# would suggest.
+# Half of a corpus is mastered music, if it has any, because treble is best learned from that. Recordings are few and
+# renders many, so recordings are drawn more often than their length would suggest.
 SOURCE_SHARES = {
     **{"music": 1.0, "real": 0.13, "singing": 0.13, "speech": 0.12, "solo": 0.07},
     **{"rendered": 0.40, "remix": 0.15},
 }
 FOREGROUNDS = ("singing", "speech", "solo", "real")
-LIMITED = {"remix": 0.7}  # probability of a limiter, where it is not `finish`'s own
-ATTEMPTS = 10  # until a draw is not silent
+LIMITED = {"remix": 0.7}  # probability of a limiter, where it is not the default of `finish`
+ATTEMPTS = 10  # draws that may be silent before a clip is skipped
 
 
 def renders_for(clips: int, rate: float) -> int:
-    """How many renders (or sequences) a number of clips needs, at a rate of so many a clip."""
+    """How many renders (or sequences) some clips need, if each adds `rate` of them."""
     return FIRST + math.ceil(rate * clips) if clips else 0
 
 
 def make_render(number: int, materials: Materials, work: Path) -> dict[str, Any]:
-    """Play an arrangement of a piece to `work`/renders; returns what it is, or the reason (`skipped`) against it."""
+    """Play an arrangement of a piece into `work`/renders, and return its row of the journal: what it is, or why it was
+    `skipped`."""
     piece = materials.piece(number)
     rng = np.random.default_rng([materials.seed, 6, number])
     shares = np.array([soundfont.share for soundfont in materials.soundfonts])
@@ -69,7 +69,7 @@ def make_render(number: int, materials: Materials, work: Path) -> dict[str, Any]
 
 
 def make_sequence(number: int, materials: Materials, work: Path) -> dict[str, Any]:
-    """Arrange samples in time, to `work`/renders; returns what it is."""
+    """Arrange samples in time into `work`/renders, and return the row of the journal that describes the result."""
     rng = np.random.default_rng([materials.seed, 7, number])
     held = [sample for sample in materials.samples if sample.group in materials.held]
     # A clip for validation needs a sequence of samples that are all held back: every eighth, so that it finds some.
@@ -89,7 +89,14 @@ def make_sequence(number: int, materials: Materials, work: Path) -> dict[str, An
 
 
 def made(rows: dict[int, dict[str, Any]], clip: int, rate: float, source: str, work: Path) -> list[Recording]:
-    """The renders (or sequences) that a clip chooses from, by its number and the rate of so many a clip."""
+    """The renders (or sequences) that a clip chooses from.
+
+    Args:
+        rows (`dict`): rows of the journal of all renders (or sequences), by number.
+        clip (`int`): number of the clip.
+        rate (`float`): how many renders (or sequences) each clip adds.
+        source (`str`): what they count as, see `SOURCE_SHARES`.
+    """
     end = renders_for(clip + 1, rate)
     found = [rows[number] for number in range(max(0, end - WINDOW), end) if number in rows]
     return [
@@ -115,7 +122,7 @@ def make_clip(
     work: Path,
     output: Path,
 ) -> dict[str, Any]:
-    """Make clip `number`; returns its row of clips.csv, or the reason (`skipped`) against it."""
+    """Make a clip, and return its row of the journal: what clips.csv needs, or why it was `skipped`."""
     rng = np.random.default_rng([materials.seed, 2, number])
     frames = int(CLIP_SECONDS * SAMPLING_RATE)
     available = [
@@ -123,7 +130,7 @@ def make_clip(
         *made(renders, number, RENDERS_PER_CLIP, "rendered", work),
         *made(sequences, number, SEQUENCES_PER_CLIP, "real", work),
     ]
-    # By number, not by chance: the smallest corpus has some too.
+    # The number decides and not chance, so that the smallest corpus has some, too.
     split = "validation" if materials.held and number % round(1 / VALIDATION_SHARE) == 0 else "train"
     usable = [one for one in available if (one.group in materials.held) == (split == "validation")]
     if not usable:
@@ -153,7 +160,7 @@ def make_clip(
                 continue
             parts = [recording]
         audio = finish(audio, rng, limited=LIMITED.get(source, 0.3))
-        if is_silent(audio):  # in mono, opposite channels are
+        if is_silent(audio):  # as channels of opposite polarity are in mono
             continue
         name = f"{number:06d}.flac"
         write_flac(output / name, audio)
@@ -164,9 +171,10 @@ def make_clip(
 
 
 def source_shares(by_source: dict[str, list[Recording]]) -> dict[str, float]:
-    """The probability of each source that there is something of; a recording's weight counts here too.
+    """The probability of each source that has recordings.
 
-    So a folder with weight 2 is drawn twice as often as with weight 1, also if it is alone in its source.
+    The weights of its recordings count, so that a folder with weight 2 is drawn twice as often as with weight 1 even if
+    it is the only one of its source.
     """
     shares = {
         source: SOURCE_SHARES[source] * sum(one.weight for one in found) / len(found)

@@ -7,7 +7,6 @@ packages are downloaded with apt-get (Debian, Ubuntu), their music is unpacked, 
 of every file. A package that is there already is not downloaded again.
 """
 
-import argparse
 import re
 import subprocess
 import sys
@@ -19,6 +18,8 @@ from typing import Any
 import av
 from debian.copyright import Copyright, NotMachineReadableError
 from tqdm import tqdm
+
+from unlossy_cli import entry
 
 from .build import write_table
 from .recordings import LOSSY_SUFFIXES, SUFFIXES
@@ -121,7 +122,7 @@ def _paragraph(paragraphs: Copyright, name: str) -> Any:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="unlossy-train games", description=__doc__.split("\n")[0])
+    parser = entry.Parser(prog="unlossy-train games", description=__doc__.split("\n\n")[0])
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the music goes")
     parser.add_argument(
         "--exclude", nargs="+", action="extend", default=[], metavar="ARTIST",
@@ -136,6 +137,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except ValueError as error:
             print(f"left out: {error}", file=sys.stderr)
     if not rows:
-        parser.exit(1, "unlossy-train games: no package could be had; apt-get and dpkg-deb are needed\n")
+        raise ValueError("no package could be had; apt-get and dpkg-deb are needed")
     write_table(options.output / "SOURCES.csv", rows)
     print(f"{len(rows)} pieces of music in {options.output}")

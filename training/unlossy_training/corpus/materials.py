@@ -1,4 +1,4 @@
-"""What a corpus is made of: scores, soundfonts, samples and recordings that a request names or that are installed."""
+"""The materials of a corpus: scores, soundfonts, samples and recordings that a request names or that are installed."""
 
 import argparse
 import fnmatch
@@ -28,10 +28,10 @@ class Materials:
     soundfonts: Sequence[Soundfont]
     samples: Sequence[Recording]
     recordings: Sequence[Recording]
-    held: frozenset[str]  # groups for validation
+    held: frozenset[str]  # groups that are held back for validation
 
     def piece(self, number: int) -> Piece:
-        """The piece that render `number` is made of."""
+        """Draw the piece that a render is made of, by the render's number."""
         weights = np.array([piece.weight for piece in self.pieces])
         rng = np.random.default_rng([self.seed, 5, number])
         return self.pieces[int(rng.choice(len(self.pieces), p=weights / weights.sum()))]
@@ -39,7 +39,7 @@ class Materials:
 
 @dataclass(frozen=True)
 class Place:
-    """A file or folder that the user names, the licence of what no SOURCES.csv describes, and its weight."""
+    """A file or folder that the user names, with the licence of what no table describes, and with a weight."""
 
     path: Path
     license: str = ""
@@ -48,15 +48,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Request:
-    """What a corpus shall be made of; the same request gives the same files."""
+    """What a corpus is asked to be made of. The same request gives the same files."""
 
     midi: Sequence[Place] = ()
     sources: Sequence[tuple[str, Place]] = ()
     soundfonts: Sequence[Place] = ()
     exclude: Sequence[str] = ()
     seed: int = 0
-    lossy: bool = False  # recordings that have been through a codec at a high rate are good enough
-    rendering: bool = True  # scores are played, and samples arranged; else clips are cut from the sources alone
+    lossy: bool = False  # whether recordings that have been through a codec at a high bitrate are used
+    rendering: bool = True  # whether scores are played and samples arranged; clips are cut from `sources` in any case
 
 
 def parse_place(text: str) -> Place:
@@ -85,7 +85,7 @@ def parse_source(text: str) -> tuple[str, Place]:
     """Read `NAME=PATH[=LICENSE][@WEIGHT]`.
 
     Raises:
-        argparse.ArgumentTypeError: see `parse_place`; or an unknown name.
+        argparse.ArgumentTypeError: the name is unknown, or the place is wrong, see `parse_place`.
     """
     name, _, place = text.partition("=")
     if name not in SOURCES:
@@ -94,10 +94,13 @@ def parse_source(text: str) -> tuple[str, Place]:
 
 
 def gather(request: Request) -> tuple[Materials, list[str]]:
-    """Everything there is, good and bad recordings alike and nothing held back yet; and remarks on it.
+    """Find all that a corpus is made of. Recordings are not examined yet, and nothing is held back.
+
+    Returns:
+        `tuple`: the materials, and remarks on them for the user.
 
     Raises:
-        ValueError: FluidSynth, music21 or a soundfont is missing, or a folder has nothing in it.
+        ValueError: FluidSynth, music21 or a soundfont is missing, or a folder is empty.
     """
     soundfonts: Sequence[Soundfont] = ()
     samples: Sequence[Recording] = ()
@@ -116,7 +119,7 @@ def gather(request: Request) -> tuple[Materials, list[str]]:
     matched: set[str] = set()
 
     def kept(items: Iterable[Named], paths: Iterable[Path | None]) -> list[Named]:
-        """The items whose file name no pattern of --exclude matches, with or without its ending."""
+        """The items whose file name, with or without its suffix, matches no pattern of --exclude."""
         left = []
         for item, path in zip(items, paths, strict=True):
             names = {path.name, path.stem} if path else {item.title}
@@ -138,7 +141,7 @@ def gather(request: Request) -> tuple[Materials, list[str]]:
 
 
 def describe(request: Request, materials: Materials) -> dict[str, Any]:
-    """What decides on the files of a corpus, for comparison with a later run."""
+    """Describe all that decides on the files of a corpus, so that a later run can compare it."""
 
     def sizes(paths: Iterable[Path]) -> int:
         return zlib.crc32("\n".join(f"{path.name} {path.stat().st_size}" for path in paths).encode())

@@ -1,10 +1,9 @@
-"""Recordings to train on: finding and describing them, telling the unusable from the usable, grouping and cutting them.
+"""Recordings to train on: finds and describes them, examines whether they can be used, and groups and cuts them.
 
-What they are is told by tables, see `sources_table`. Arrays are float32 of shape `(channels, samples)`, full scale ±1.
+Tables describe them, see `sources_table`. Audio is float32 of shape `(channels, samples)` with full scale ±1.
 """
 
 import io
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import soundfile
 import torch
 import torchaudio.functional as F
 
+from ..files import write_whole
 from .sources_table import read_sources
 
 SAMPLING_RATE = 44_100  # [Hz]
@@ -22,10 +22,10 @@ SOURCES = ("music", "real", "singing", "speech", "solo", "rendered")
 SUFFIXES = {".flac", ".wav", ".aif", ".aiff", ".aifc", ".au", ".caf", ".rf64", ".w64"}
 LOSSY_SUFFIXES = {".aac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wma"}
 LOSSLESS_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ALAC_")
-LEAST_LOSSY = 46_000  # [bit/s a channel] of a lossy recording that is good enough to stand for its original
-SHORTEST = 2.0  # [s] a clip of 4 s would be silent for more than half of its time
-SILENCE = -55.0  # [dBFS]
-VALIDATION_SHARE = 0.05
+LEAST_LOSSY = 46_000  # [bit/s] for each channel of a lossy recording that can be used like an original
+SHORTEST = 2.0  # [s]: a clip of 4 s with less would be silent for more than half of its time
+SILENCE = -55.0  # [dBFS]: fainter recordings count as silent
+VALIDATION_SHARE = 0.05  # of a corpus
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Recording:
     source: str  # one of SOURCES
     title: str
     license: str
-    group: str  # files of one group never stand on both sides of the split
+    group: str  # all files of a group are in the same split
     genre: str = ""
     attribution: str = ""
     origin: str = ""
@@ -44,7 +44,8 @@ class Recording:
 
 
 class UnusableError(ValueError):
-    """A file that can't be trained on. `kind` is a word or two to count it by; the message names file and reason."""
+    """A file can't be used for training. `kind` is a word or two by which such files are counted; the message names the
+    file and the reason."""
 
     def __init__(self, kind: str, message: str):
         super().__init__(kind, message)  # both, or it can't be pickled on its way from a worker
@@ -55,7 +56,8 @@ class UnusableError(ValueError):
 
 
 def group_of(title: str) -> str:
-    """The composition or recording that a file belongs to: parts and variations of one thing share a group."""
+    """Derive from a title the composition or recording that a file belongs to, so that its parts and variations share a
+    group."""
     name = re.sub(r"^(th|fd)_", "", title.lower())
     if name.startswith("vctk"):
         return "vctk"  # the file names don't tell the speakers apart
@@ -64,18 +66,19 @@ def group_of(title: str) -> str:
 
 
 def find_recordings(source: str, folder: Path, license: str = "", weight: float = 1.0) -> list[Recording]:
-    """The audio files of a folder, described by the nearest SOURCES.csv; good ones and bad ones, see `examine`.
+    """Find the audio files of a folder, usable or not, and describe them by the nearest table, see `sources_table`.
 
     Args:
-        source (`str`): what they are, see `Recording`.
-        license (`str`, *optional*): of the files that no table describes; "unknown" if not given.
+        source (`str`): one of `SOURCES`.
+        license (`str`, *optional*): licence of the files that no table describes. Without it, it is "unknown".
+        weight (`float`, defaults to 1.0): how often they are drawn, compared with others.
 
     Raises:
-        ValueError: a folder without audio files.
+        ValueError: there are no audio files in the folder.
     """
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES | LOSSY_SUFFIXES)
     if not paths:
-        raise ValueError(f"There are no audio files in {folder}.")
+        raise ValueError(f"there are no audio files in {folder}")
     described = read_sources(paths)
     recordings = []
     for path in paths:
@@ -97,14 +100,15 @@ def find_recordings(source: str, folder: Path, license: str = "", weight: float 
 
 
 def examine(path: Path, shortest: float = SHORTEST, lossy: bool = False) -> None:
-    """Read a file from beginning to end, and see whether it can be trained on.
+    """Read a file from beginning to end, and check that it can be used for training.
 
     Args:
-        lossy (`bool`, defaults to `False`): lossy files are good enough, too, from `LEAST_LOSSY` up.
+        shortest (`float`, defaults to `SHORTEST`): the shortest length that is accepted [s].
+        lossy (`bool`, defaults to `False`): whether lossy files are accepted, from the bitrate `LEAST_LOSSY` up.
 
     Raises:
-        UnusableError: lossy, unreadable or truncated, below 44.1 kHz, more than two channels, shorter than `shortest`
-            [s], with NaN or infinite samples, or silent.
+        UnusableError: the file is lossy, unreadable, truncated, below 44.1 kHz, too short or silent, or it has more
+            than two channels, or samples that are not finite.
     """
     if path.suffix.lower() in LOSSY_SUFFIXES and not lossy:
         raise UnusableError("lossy", f"{path} is a lossy format; lossless audio is needed")
@@ -138,10 +142,12 @@ def examine(path: Path, shortest: float = SHORTEST, lossy: bool = False) -> None
 
 
 def validation_groups(items: Sequence[tuple[str, str]], seed: int) -> set[str]:
-    """Groups to hold back for validation: per source at least one, and about a twentieth of its items.
+    """Choose the groups that are held back for validation: of each source at least one, with about a twentieth of its
+    items.
 
     Args:
-        items (of `tuple`): source and group of every recording or score.
+        items (sequence of `tuple`): source and group of every recording or score.
+        seed (`int`): decides on the choice.
     """
     rng = np.random.default_rng([seed, 1])
     held: set[str] = set()
@@ -166,15 +172,24 @@ def validation_groups(items: Sequence[tuple[str, str]], seed: int) -> set[str]:
 
 
 def cut(path: Path, frames: int, rng: np.random.Generator) -> np.ndarray:
-    """A random cut of shape `(2, frames)` at 44.1 kHz, dual mono for a mono file, padded with silence if too short."""
-    with soundfile.SoundFile(path) as file:
-        rate = file.samplerate
-        needed = -(-frames * rate // SAMPLING_RATE)
-        start = int(rng.integers(max(1, file.frames - needed + 1)))
-        margin = 0 if rate == SAMPLING_RATE else rate // 20  # for the resampler to start and end in
-        first = max(0, start - margin)
-        file.seek(first)
-        audio = file.read(start - first + needed + margin, dtype="float32", always_2d=True).T
+    """Cut a random part out of a recording: float32 of shape `(2, frames)` at 44.1 kHz.
+
+    A mono file gives two equal channels, and one that is too short is padded with silence.
+
+    Raises:
+        OSError: the file has changed since it was examined.
+    """
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate = file.samplerate
+            needed = -(-frames * rate // SAMPLING_RATE)
+            start = int(rng.integers(max(1, file.frames - needed + 1)))
+            margin = 0 if rate == SAMPLING_RATE else rate // 20  # for the resampler to start and end in
+            first = max(0, start - margin)
+            file.seek(first)
+            audio = file.read(start - first + needed + margin, dtype="float32", always_2d=True).T
+    except soundfile.LibsndfileError as error:
+        raise OSError(f"{path} was whole when the build began, and can't be read now: {error.error_string}") from error
     if rate != SAMPLING_RATE:
         audio = resample(audio, rate)[:, round((start - first) * SAMPLING_RATE / rate) :]
     audio = np.repeat(audio, 2, axis=0) if len(audio) == 1 else audio
@@ -183,47 +198,41 @@ def cut(path: Path, frames: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def resample(audio: np.ndarray, rate: float) -> np.ndarray:
-    """Resample from `rate` [Hz], taken to the nearest 100, to 44.1 kHz with a gentle edge from 18 to 22 kHz.
+    """Resample audio `(channels, samples)` to 44.1 kHz, with a gentle edge from 18 to 22 kHz.
 
-    A resampler's usual steep edge (soxr's lies near 21.3 kHz) would be in every such clip, and a model would learn it.
-    The nearest 100, since a kernel grows with the smallest ratio of the rates: to some 30 GB for 44 101 Hz.
+    The usual steep edge of a resampler (soxr's is near 21.3 kHz) would be in every such clip, and a model would learn
+    it.
+
+    Args:
+        rate (`float`): the sampling rate of `audio` [Hz]. It is rounded to hundreds, because the resampler's kernel
+            grows with the denominator of the ratio of the rates, to some 30 GB at 44 101 Hz.
     """
     rate = 100 * round(rate / 100)
     return F.resample(torch.from_numpy(audio), rate, SAMPLING_RATE, lowpass_filter_width=16, rolloff=0.91).numpy()
 
 
 def is_silent(audio: np.ndarray) -> bool:
-    """Whether less than half of the 0.1 s frames is within 45 dB of the loudest, or all is near nothing."""
+    """Whether audio is silent: below `SILENCE` throughout, or more than 45 dB below its loudest frame of 0.1 s for more
+    than half of the time."""
     frames = audio[:, : audio.shape[1] // 4410 * 4410].reshape(-1, audio.shape[1] // 4410, 4410)
     levels = np.sqrt(np.mean(frames**2, axis=(0, 2)))
     return bool(levels.max() < 10 ** (SILENCE / 20) or np.mean(levels > levels.max() * 10 ** (-45 / 20)) < 0.5)
 
 
 def write_flac(path: Path, audio: np.ndarray) -> None:
-    """Write `(channels, samples)` as 16-bit FLAC, 44.1 kHz; the file gets its name when it is whole.
+    """Write audio `(channels, samples)` at 44.1 kHz as 16-bit FLAC, complete or not at all.
 
     Raises:
-        OSError: the disk is full, for instance.
+        OSError: the file can't be written.
     """
     write_whole(path, flac(audio))  # libsndfile itself would not say that a disk is full
 
 
 def flac(audio: np.ndarray) -> bytes:
-    """`(channels, samples)` as a file, 16-bit FLAC, 44.1 kHz."""
+    """Encode audio `(channels, samples)` at 44.1 kHz as 16-bit FLAC, and return the file."""
     data = io.BytesIO()
     soundfile.write(data, audio.T, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
     return data.getvalue()
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under another name, and give it its own when it is whole."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        unfinished.write_bytes(data)
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
 
 
 def joined(values: Iterable[str]) -> str:

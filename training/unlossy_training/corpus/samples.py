@@ -1,7 +1,7 @@
-"""Sequences of free samples: loops that repeat at their own tempo, and single hits on a grid of beats.
+"""Sequences of free sound samples: loops that repeat at their own tempo, and single hits on a grid of beats.
 
 Debian's package sonic-pi-samples installs 165 recordings from freesound.org under CC0 1.0 (its README.md and
-/usr/share/doc/sonic-pi-samples/copyright); most are shorter than a clip, so they are put in order like music.
+/usr/share/doc/sonic-pi-samples/copyright). Most are shorter than a clip, so they are arranged like music.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ import soundfile
 from .recordings import SAMPLING_RATE, Recording, cut, find_recordings
 
 FOLDER = Path("/usr/share/sonic-pi/samples")
-SECONDS = 12.0  # of a sequence
-LONGEST_HIT = 1.5  # [s] a shorter sample is a single sound and stands on the grid
+SECONDS = 12.0  # [s]: length of a sequence
+LONGEST_HIT = 1.5  # [s]: longer samples are loops
 ATTRIBUTION = "Sonic Pi samples from freesound.org (CC0)"
 
 
 def find_samples(folder: Path = FOLDER) -> list[Recording]:
-    """The samples of Debian's package, or none if it is not installed."""
+    """Find the samples of Debian's package; none if it is not installed."""
     if not folder.is_dir():
         return []
     found = find_recordings("real", folder, "CC0-1.0")
@@ -38,10 +38,10 @@ def find_samples(folder: Path = FOLDER) -> list[Recording]:
 
 
 def arrange_samples(samples: Sequence[Recording], rng: np.random.Generator) -> tuple[np.ndarray, list[Recording]]:
-    """One to six samples, arranged in time.
+    """Arrange one to six samples in time.
 
     Returns:
-        `tuple`: audio, `np.ndarray` of shape `(2, samples)`, float32, unscaled; and the samples in it.
+        `tuple`: audio, float32 of shape `(2, samples)`, whose peaks may exceed full scale; and the samples in it.
     """
     audio = np.zeros((2, int(SECONDS * SAMPLING_RATE)), np.float32)
     beat = 60 / rng.uniform(70, 160)
@@ -59,7 +59,12 @@ def arrange_samples(samples: Sequence[Recording], rng: np.random.Generator) -> t
 
 
 def onsets(seconds: float, beat: float, rng: np.random.Generator) -> list[float]:
-    """When a sample of `seconds` [s] is heard: a loop again and again, a single sound in a random pattern of beats."""
+    """The times at which a sample begins [s]: a loop follows itself, and a hit gets a random pattern of beats.
+
+    Args:
+        seconds (`float`): length of the sample [s].
+        beat (`float`): length of a beat [s].
+    """
     if seconds > LONGEST_HIT:
         return list(np.arange(0, SECONDS, seconds))
     steps = int(rng.choice([4, 8, 16]))  # in a bar of four beats

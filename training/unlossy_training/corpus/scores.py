@@ -36,9 +36,10 @@ from typing import Any
 
 import mido
 
+from ..files import write_whole
 from .arranging import DRUMS, Event, midi_file
 from .composing import compose
-from .recordings import group_of, write_whole
+from .recordings import group_of
 from .sources_table import read_sources
 
 BEAT = 0.6  # [s] of a quarter where a score has no tempo

@@ -1,7 +1,7 @@
-"""Tables that say what the files of a folder are: SOURCES.csv, or several whose names begin with SOURCES.
+"""Tables that describe the files of a folder: SOURCES.csv, or several tables whose names begin with SOURCES.
 
-They lie in the folder or somewhere above it. Their columns are `file` (relative to the table), `license` and, where
-known, `genre`, `attribution`, `origin` and `edge_hz`: above that an earlier codec has left nothing [Hz].
+They lie in the folder or in one above it. Their columns are `file` (relative to the table), `license` and, where known,
+`genre`, `attribution`, `origin` and `edge_hz`, the frequency above which an earlier codec has left nothing [Hz].
 """
 
 import csv
@@ -10,7 +10,10 @@ from pathlib import Path
 
 
 def read_sources(files: Iterable[Path]) -> dict[Path, dict[str, str]]:
-    """Rows by file, for resolved paths, of the tables that are nearest to these files: in their folders, or above.
+    """Read the tables that are nearest to some files, in their folders or above them.
+
+    Returns:
+        `dict`: rows by resolved path, also of files that were not asked for.
 
     Raises:
         ValueError: a table lacks a column.
@@ -28,5 +31,5 @@ def _read(table: Path) -> dict[Path, dict[str, str]]:
         rows = csv.DictReader(file)
         missing = {"file", "license"} - set(rows.fieldnames or ())
         if missing:
-            raise ValueError(f"{table} has no column {' and no column '.join(sorted(missing))}.")
+            raise ValueError(f"{table} has no column {' and no column '.join(sorted(missing))}")
         return {table.parent / row["file"]: row for row in rows}

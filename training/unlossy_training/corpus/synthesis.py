@@ -42,32 +42,32 @@ SOUNDFONTS = (
         "soundfont MuseScore General by S. Christian Collins, from Fluid (R3) by Frank Wen and Michael Cowgill",
     ),
 )
-OWN_SHARE = 0.5  # of a soundfont that the user names
+OWN_SHARE = 0.5  # the `share` of a soundfont that the user names
 SUFFIXES = (".sf2", ".sf3")
-LONGEST = 1800  # [s] for a render; it takes seconds, but on a busy machine they can be minutes
-ROOM = 100_000_000  # [bytes] of free space below which a render that breaks off is put down to a full disk
+LONGEST = 1800  # [s] that a render may take. It takes seconds, or minutes on a busy machine
+ROOM = 100_000_000  # [bytes] of free space. With less, a full disk is why a render breaks off
 
 
 def find_soundfonts(own: Iterable[tuple[Path, str, float]] = ()) -> list[Soundfont]:
-    """The installed General MIDI soundfonts of Debian's packages, the preferred one first, then the user's own.
+    """Find the General MIDI soundfonts that are installed, the preferred one first, and then the user's own.
 
     Args:
-        own (of `tuple`): file or folder, licence, and weight of further ones.
+        own (iterable of `tuple`): the user's own: a file or folder, its licence and its weight.
 
     Raises:
-        ValueError: FluidSynth or every soundfont is missing, or there are none in what the user names.
+        ValueError: FluidSynth is missing, there is no soundfont at all, or none in a place that the user names.
     """
     found = [soundfont for soundfont in SOUNDFONTS if soundfont.path.exists()]
     for place, license, weight in own:
         paths = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.suffix in SUFFIXES)
         if not paths:
-            raise ValueError(f"There are no soundfonts ({', '.join(SUFFIXES)}) in {place}.")
+            raise ValueError(f"there are no soundfonts ({', '.join(SUFFIXES)}) in {place}")
         found += [Soundfont(path, OWN_SHARE * weight, license, f"soundfont {path.stem}") for path in paths]
     if shutil.which("fluidsynth") is None or not found:
         missing = "a General MIDI soundfont" if shutil.which("fluidsynth") else "FluidSynth"
         raise ValueError(
             f"{missing} is missing; install Debian's packages fluidsynth, fluid-soundfont-gm and "
-            "musescore-general-soundfont."
+            "musescore-general-soundfont"
         )
     return found
 
@@ -77,12 +77,18 @@ def synthesize(
 ) -> np.ndarray:
     """Play a MIDI file with FluidSynth.
 
+    Args:
+        piece (`mido.MidiFile`): what is played.
+        soundfont (`Path`): the sounds that it is played with.
+        seconds (`float`): the audio ends here, if the piece is longer [s].
+        reverb, chorus (`bool`, default to `True`): FluidSynth's effects.
+
     Returns:
-        `np.ndarray` of shape `(2, samples)`, float32 at 44.1 kHz, unscaled, at most `seconds` [s] long.
+        `np.ndarray` of shape `(2, samples)`: float32 at 44.1 kHz, at whatever level FluidSynth gives.
 
     Raises:
-        ValueError: FluidSynth fails, or writes less than the piece is long.
-        OSError: there is no space left for temporary files, or FluidSynth doesn't come to an end.
+        ValueError: FluidSynth fails, or stops before the end of the piece.
+        OSError: there is no space left for temporary files, or FluidSynth does not come to an end.
     """
     with tempfile.TemporaryDirectory(prefix="unlossy-") as folder:
         midi, wave = Path(folder, "piece.mid"), Path(folder, "piece.wav")
@@ -97,7 +103,7 @@ def synthesize(
         audio = np.zeros((0, 2), np.float32)
         if wave.exists() and wave.stat().st_size:
             audio, _ = soundfile.read(wave, frames=int(seconds * SAMPLING_RATE), dtype="float32", always_2d=True)
-        # The last event may be some blocks of 64 samples later or earlier than it should.
+        # FluidSynth plays in blocks of 64 samples, so that the last event may be a little early or late.
         if len(audio) < (min(seconds, piece.length) - 0.1) * SAMPLING_RATE:
             if shutil.disk_usage(folder).free < ROOM:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder)

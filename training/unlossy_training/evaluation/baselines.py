@@ -1,7 +1,6 @@
-"""What restoration is compared with: two simple ways to fill the treble above a cutoff, all else left as it is. And
-what an autoencoder is compared with: the best linear one.
+"""Baselines: two simple ways to fill the treble above a cutoff, and the best linear autoencoder.
 
-All work on mid and side, so that the treble sits where it should in the stereo image and in a mono downmix.
+All work on mid and side, so that the treble has the right place in the stereo image and in a mono downmix.
 """
 
 import math
@@ -29,7 +28,7 @@ CELL_WIDTH = 16  # [bins], 345 Hz: the resolution of the envelope
 
 
 def copy_up(degraded: np.ndarray, cutoff_hz: float | None) -> np.ndarray:
-    """Blind copy-up: the octave below the cutoff, repeated above it without a change.
+    """Fill the treble blindly: repeat the octave below the cutoff above it, without a change.
 
     Args:
         degraded (`np.ndarray` of shape `(channels, samples)`): float32, one or two channels at 44.1 kHz.
@@ -52,9 +51,9 @@ def copy_up(degraded: np.ndarray, cutoff_hz: float | None) -> np.ndarray:
 
 
 def oracle_noise(degraded: np.ndarray, cutoff_hz: float | None, clean: np.ndarray) -> np.ndarray:
-    """Noise above the cutoff with the clean signal's own envelope, `CELL_WIDTH` bins by one frame.
+    """Fill the treble with noise that has the original's own envelope, in cells of `CELL_WIDTH` bins and one frame.
 
-    No restorer knows that envelope. It is the upper bound for what predicting the shape of the treble can reach.
+    No restorer knows that envelope. This is the most that predicting the shape of the treble can reach.
 
     Args:
         degraded (`np.ndarray` of shape `(channels, samples)`): float32, one or two channels at 44.1 kHz.
@@ -82,14 +81,14 @@ def oracle_noise(degraded: np.ndarray, cutoff_hz: float | None, clean: np.ndarra
 
 
 def fit_linear(clips: Iterable[np.ndarray], size: int) -> np.ndarray:
-    """The linear autoencoder: the directions that most of the energy of music is in (PCA).
+    """Fit the linear autoencoder: find the directions with most of the energy of music (PCA).
 
-    Frames are those of an MDCT with a hop of `HOP_LENGTH`, mid and side together. It has as many values as samples; of
-    an STFT with more overlap, most components would be spent on saying things twice.
+    Its frames are those of an MDCT with a hop of `HOP_LENGTH`, mid and side together, because an MDCT has as many
+    values as there are samples. In an STFT, whose frames overlap more, most components would repeat one another.
 
     Args:
-        clips: `np.ndarray`s of shape `(channels, samples)`, one or two channels at 44.1 kHz.
-        size (`int`): values a frame.
+        clips (iterable of `np.ndarray` of shape `(channels, samples)`): one or two channels at 44.1 kHz.
+        size (`int`): number of values for each frame.
 
     Returns:
         `np.ndarray` of shape `(2 · HOP_LENGTH, size)`: float32, orthonormal columns.
@@ -102,12 +101,12 @@ def fit_linear(clips: Iterable[np.ndarray], size: int) -> np.ndarray:
 
 
 def linear_encode(audio: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """`(channels, samples)` to values of shape `(1, frames, size)`, by a basis of [`fit_linear`]."""
+    """Encode audio `(channels, samples)` by a basis of [`fit_linear`]: float32 of shape `(1, frames, size)`."""
     return (_mdct(audio) @ basis)[None]
 
 
 def linear_decode(values: np.ndarray, basis: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The inverse of [`linear_encode`], as far as there is one: to audio of `shape` `(channels, samples)`."""
+    """Decode values of [`linear_encode`] to audio of `shape` `(channels, samples)`."""
     channels, samples = shape
     coefficients = torch.from_numpy(values @ basis.T).unflatten(2, (2, HOP_LENGTH))
     return from_mid_side(imdct(coefficients, samples), channels)[0].numpy()

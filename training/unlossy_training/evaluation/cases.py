@@ -1,8 +1,7 @@
-"""What is measured: recordings, which go through real encoders here, or the pairs of a dataset, which already did."""
+"""The clips to measure: recordings, which go through real encoders here, or pairs of a dataset, which already have."""
 
 import functools
 import hashlib
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import av
 import numpy as np
-import soundfile
 import soxr
 
 from unlossy.codecs import CODECS, MP3_BITRATES, decode, encode
@@ -19,12 +17,13 @@ from unlossy.metrics import SAMPLING_RATE
 
 from ..conditions import LOSSLESS, UNKNOWN, Condition
 from ..corpus.sources_table import read_sources
+from ..files import read_audio
 
 if TYPE_CHECKING:
     import datasets
 
 SUFFIXES = (".flac", ".wav")
-SHORTEST = 1.0  # [s] ViSQOL takes no less
+SHORTEST = 1.0  # [s] that ViSQOL takes
 
 
 @dataclass(frozen=True)
@@ -33,13 +32,13 @@ class Case:
 
     Attributes:
         clip (`str`): its name in the report.
-        codec (`str`): one of `CODECS`, `LOSSLESS` or, of pairs, `UNKNOWN`.
+        codec (`str`): one of `CODECS`, `LOSSLESS` or, for pairs, `UNKNOWN`.
         kbps (`int`): nominal bitrate [kbps]; 0 for lossless and unknown.
         path (`Path`): the recording, or the folder or Hub id of the dataset.
-        row (`int`, *optional*): in a split of the dataset.
-        split (`str`): which.
-        edge_hz (`float`, *optional*): nothing above it counts [Hz]: an earlier codec had already taken that from the
-            recording.
+        row (`int`, *optional*): number of the row in the split of a dataset.
+        split (`str`): name of that split.
+        edge_hz (`float`, *optional*): frequencies above it don't count, because a codec had removed them from the
+            recording before [Hz].
     """
 
     clip: str
@@ -51,10 +50,10 @@ class Case:
     edge_hz: float | None = None
 
     def files(self) -> tuple[bytes, bytes | None]:
-        """The clean file, and the degraded one if it is already there.
+        """The content of the clean file, and of the degraded one if the clip is a pair.
 
         Raises:
-            ValueError: it can't be read.
+            ValueError: the file can't be read.
         """
         if self.row is not None:
             pair = _pairs(self.path, self.split)[self.row]
@@ -65,32 +64,29 @@ class Case:
             raise ValueError(f"cannot be read: {error.strerror}") from error
 
     def digest(self) -> str:
-        """Hash of the files' content: a clip keeps its figures when it is renamed, and loses them when it changes."""
+        """Hash the content of the files. So a clip keeps its figures when it is renamed, and not when it changes."""
         hashes = (hashlib.sha256(file or b"").digest() for file in self.files())
         return hashlib.sha256(b"".join(hashes)).hexdigest()
 
     def audio(self) -> tuple[np.ndarray, np.ndarray, float | None]:
-        """Clean and degraded audio, sample-aligned.
+        """Read the clean side, and encode and decode it, or decode the degraded side that is there.
 
         Returns:
-            two `np.ndarray` of shape `(channels, samples)`, float32 at 44.1 kHz, and the real bitrate of the degraded
-                file [kbps], `None` for lossless.
+            `tuple`: the clean and the degraded side, float32 of shape `(channels, samples)` at 44.1 kHz, aligned to the
+                sample; and the real bitrate of the degraded file [kbps], `None` for lossless.
 
         Raises:
-            ValueError: not audio, too short, NaN or infinite samples, or nothing that the codec takes.
+            ValueError: the file is no audio, too short, neither mono nor stereo, has samples that are not finite, or
+                the codec can't encode it.
         """
         clean_file, degraded_file = self.files()
-        try:
-            frames, rate = soundfile.read(io.BytesIO(clean_file), dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise ValueError(f"not a whole audio file: {error.error_string}") from error
-        if len(frames) < SHORTEST * rate:
-            raise ValueError(f"{len(frames) / rate:.2f} s is too short: it takes {SHORTEST:g} s")
-        if not np.isfinite(frames).all():
+        clean, rate = read_audio(clean_file)
+        if clean.shape[1] < SHORTEST * rate:
+            raise ValueError(f"{clean.shape[1] / rate:.2f} s is too short: it takes {SHORTEST:g} s")
+        if not np.isfinite(clean).all():
             raise ValueError("has samples that are NaN or infinite")
         if rate != SAMPLING_RATE:
-            frames = soxr.resample(frames, rate, SAMPLING_RATE, quality="VHQ")
-        clean = np.ascontiguousarray(frames.T)
+            clean = np.ascontiguousarray(soxr.resample(clean.T, rate, SAMPLING_RATE, quality="VHQ").T)
         if len(clean) > 2:
             raise ValueError(f"has {len(clean)} channels: only mono and stereo are measured")
         if self.codec == LOSSLESS:
@@ -106,16 +102,17 @@ class Case:
 
 
 def is_dataset(folder: Path) -> bool:
-    """Whether a folder holds pairs made by `unlossy_training.pairs.dataset`."""
+    """Whether a folder holds pairs made by `unlossy-train dataset`."""
     return any(folder.glob("*.parquet"))
 
 
 def find_recordings(folder: Path, grid: Sequence[Condition]) -> list[Case]:
-    """Every FLAC and WAV file of a folder and its sub-folders at every point of the grid, with the `edge_hz` that a
-    table of sources has, see `sources_table`.
+    """Find the FLAC and WAV files of a folder and its sub-folders, each at all conditions of a grid.
+
+    Their `edge_hz` comes from tables, see `sources_table`.
 
     Raises:
-        ValueError: there is none, or an edge is no frequency.
+        ValueError: there are no files, or an edge is no frequency.
     """
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not files:
@@ -140,12 +137,13 @@ def _edge_hz(path: Path, text: str | None) -> float | None:
 
 
 def find_pairs(name: Path, split: str = "validation") -> list[Case]:
-    """A split of a dataset; what is untouched there ("identity") counts as lossless.
+    """Find the pairs in a split of a dataset. Untouched ones ("identity") count as lossless.
 
-    Bitrates become the nearest of MP3's, or the means of VBR files would be as many rows as there are files.
+    Bitrates are rounded to the nearest of MP3's. Otherwise each VBR file would have a row of its own in the table.
 
     Args:
         name (`Path`): folder of pairs, or id of a dataset on the Hub.
+        split (`str`, defaults to "validation"): name of the split.
 
     Raises:
         ValueError: the dataset has no such split.

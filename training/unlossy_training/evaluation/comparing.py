@@ -1,4 +1,4 @@
-"""Two checkpoints on the same clips: the table of a fine-tune, and whether it is better, in a sentence."""
+"""Compares two checkpoints on the same clips: the table of a fine-tuning, and a sentence on whether it is better."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,29 +12,32 @@ from .evaluate import run
 from .measuring import METRICS
 from .summary import summarise
 
-ALL = "all codecs"
-# What counts: perceived quality of the complete result, closeness of the faithful one.
+ALL = "all codecs"  # in place of a codec's name
+# The metrics that count, and the version that each is taken from: perceived quality with all the regenerated treble,
+# and closeness to the original without it.
 FIGURES = {"visqol": "detail 1", "si_sdr": "detail 0"}
-NOTICEABLE = {"visqol": 0.02, "si_sdr": 0.05}  # smaller differences of a mean decide nothing
-ALLOWED_LOSS = 0.05  # of ViSQOL on the general set
+NOTICEABLE = {"visqol": 0.02, "si_sdr": 0.05}  # differences of a mean that are smaller don't count
+ALLOWED_LOSS = 0.05  # of ViSQOL, on the general set
 
 Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The same clips before and after; rows of [`unlossy_training.evaluation.measuring.measure`], in the same order."""
+    """The figures of the same clips before and after training, in the same order: rows of
+    [`unlossy_training.evaluation.measuring.measure`]."""
 
     name: str
     before: Rows
     after: Rows
 
     def as_json(self, *, by_codec: bool) -> dict[str, Any]:
-        """Means over all codecs, originals left aside, and on request by codec and bitrate."""
+        """Average over all codecs, without untouched originals, and on request for each codec and bitrate."""
         return {"name": self.name, "before": _summary(self.before, by_codec), "after": _summary(self.after, by_codec)}
 
     def changes(self, metric: str, condition: tuple[str, int] | None = None) -> list[float]:
-        """Of a metric of `FIGURES`, after minus before, for every clip that isn't lossless, or those of a condition."""
+        """By how much a metric of `FIGURES` has changed, for each clip that is not lossless, or only for those at a
+        condition."""
         version = FIGURES[metric]
         pairs = zip(self.before, self.after, strict=True)
         return [
@@ -51,7 +54,8 @@ def _summary(rows: Rows, by_codec: bool) -> list[dict[str, Any]]:
 
 
 def measure(cases: Sequence[Case], model: str, cache: Path, workers: int, *, visqol: bool) -> Rows:
-    """
+    """Measure a model on some clips, see [`run`].
+
     Raises:
         ValueError: not one clip can be measured.
     """
@@ -62,12 +66,12 @@ def measure(cases: Sequence[Case], model: str, cache: Path, workers: int, *, vis
 
 
 def evenly(cases: Sequence[Case], most: int) -> list[Case]:
-    """So many of the cases, spread over all codecs and bitrates."""
+    """Choose up to `most` cases, spread evenly over all codecs and bitrates."""
     return [cases[i * len(cases) // most] for i in range(most)] if len(cases) > most else list(cases)
 
 
 def verdict(own: Comparison, general: Comparison | None) -> str:
-    """Whether the fine-tuned model is better, where it is worse, and what it has forgotten."""
+    """Say whether the fine-tuned model is better, where it is worse, and what it has forgotten."""
     means = {metric: _mean(own.changes(metric)) for metric in FIGURES if own.changes(metric)}
     gains = [name for name, mean in means.items() if mean >= NOTICEABLE[name]]
     losses = [name for name, mean in means.items() if mean <= -NOTICEABLE[name]]

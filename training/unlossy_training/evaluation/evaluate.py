@@ -1,5 +1,4 @@
-"""Measures a model on recordings that it has never seen: a restorer, input, restored and the difference; or an
-autoencoder, beside codecs at its bitrates.
+"""Measures a model on recordings that it has never seen: what a restorer changes, or an autoencoder beside codecs.
 
     unlossy-train evaluate FOLDER                       # MP3 at 48 and 64 kbps, and untouched originals
     unlossy-train evaluate FOLDER --model CHECKPOINT --grid mp3:24,32,48,64,96,192 opus:32,64 lossless \
@@ -9,31 +8,28 @@ autoencoder, beside codecs at its bitrates.
     unlossy-train evaluate FOLDER --by-folder music     # also means for FOLDER/music, and for the rest
     unlossy-train evaluate FOLDER --model AUTOENCODER --linear CLIPS --by-folder
 
-Every recording is encoded by the real encoder, decoded, restored at `detail` 0 and 1, and compared with itself. Figures
-are kept for each clip: what was measured once is not measured again, and a new checkpoint costs only its own share.
+Each recording is encoded by the real encoder, decoded, restored at `detail` 0 and 1, and compared with the original.
+Figures are cached for each clip, so that nothing is measured twice, and of a new checkpoint only what depends on it.
 
-Recordings that have been through a codec before are no originals above the edge that it left. Where SOURCES.csv (or a
-table SOURCES-….csv), in their folder or above, has that edge in a column `edge_hz`, nothing above it counts.
+A recording that has been through a codec before is no original above the edge that it left. If a table (SOURCES.csv or
+SOURCES-….csv, in its folder or above) has that edge in a column `edge_hz`, nothing above it counts.
 """
 
-import argparse
-import importlib.util
 import json
-import multiprocessing
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from huggingface_hub.constants import HF_HOME
-from tqdm import tqdm
 
 from unlossy.metrics import LSD_FLOOR_DB, LSD_HOP_LENGTH, LSD_N_FFT
-from unlossy_cli.memory import keep_freed_memory
+from unlossy_cli import entry
 
 from ..conditions import LOSSLESS, parse_grid
+from ..pool import run as run_all
 from .cases import Case, find_pairs, find_recordings, is_dataset
 from .measuring import Setup, measure, prepare, recall
 from .summary import RATINGS, by_folder, folder_of, markdown, summarise, worst_clips
@@ -44,41 +40,21 @@ AUTOENCODER_GRID = ("mp3:32,64,256", "aac:32,64,256", "opus:32,64,256", LOSSLESS
 
 
 def run(cases: Sequence[Case], setup: Setup, workers: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Measure all cases, in `workers` processes what the cache doesn't know.
+    """Measure all cases. What is not in the cache is measured in `workers` processes.
 
     Returns:
-        the rows of [`measure`], in the order of `cases`, and those left out with the `reason`.
+        `tuple`: the rows of [`measure`], in the order of `cases`; and rows with the `reason` why a case was left out.
     """
     known = {case: _safely(recall, case, setup) for case in cases}
-    jobs = [(case, setup) for case, row in known.items() if row is None]
-    with tqdm(total=len(jobs), unit="clip", disable=not jobs) as progress:
-        for (case, _), row in zip(jobs, _work(jobs, workers), strict=True):
-            known[case] = row
-            progress.update()
+    jobs = [case for case, row in known.items() if row is None]
+    work = partial(_safely, measure, setup=setup)
+    known |= zip(jobs, run_all(work, jobs, workers, "clips", ordered=True, spawn=True), strict=True)
     rows = [row for row in known.values() if row is not None]
     return [row for row in rows if "reason" not in row], [row for row in rows if "reason" in row]
 
 
-def _work(jobs: list[tuple[Case, Setup]], workers: int) -> Iterator[dict[str, Any]]:
-    if min(workers, len(jobs)) <= 1:
-        yield from map(_measure_safely, jobs)
-        return
-    # "spawn": a fork of a process with threads may hang.
-    with multiprocessing.get_context("spawn").Pool(workers, _begin) as pool:
-        yield from pool.imap(_measure_safely, jobs)
-
-
-def _begin() -> None:
-    torch.set_num_threads(1)
-    keep_freed_memory()
-
-
-def _measure_safely(job: tuple[Case, Setup]) -> dict[str, Any]:
-    return _safely(measure, *job)
-
-
 def _safely(function: Any, case: Case, setup: Setup) -> Any:
-    """One bad file doesn't stop the rest; nor does a bitrate that a codec has for stereo only."""
+    """Return the reason why a case can't be measured instead of raising it, so that the others are still measured."""
     try:
         return function(case, setup)
     except ValueError as error:
@@ -86,7 +62,7 @@ def _safely(function: Any, case: Case, setup: Setup) -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="unlossy-train evaluate", description=__doc__.split("\n")[0])
+    parser = entry.Parser(prog="unlossy-train evaluate", description=__doc__.split("\n\n")[0])
     parser.add_argument(
         "folder", type=Path,
         help="FLAC and WAV files, searched recursively, or pairs made by `unlossy-train dataset`",
@@ -113,38 +89,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--cache", type=Path, default=Path(HF_HOME, "unlossy-evaluation"),
         help="folder that keeps figures from run to run (default: in the cache of Hugging Face)",
     )  # fmt: skip
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
+    parser.add_argument("--workers", type=entry.whole(), default=os.cpu_count(), help="processes (default: one a core)")
     options = parser.parse_args(arguments)
-    # What would only be missed after hours.
+    # Otherwise they would be missed only after hours.
     for module, wanted in {"matplotlib": options.plots, "visqol": not options.no_visqol, "zimtohrli": True}.items():
-        if wanted and importlib.util.find_spec(module) is None:
-            parser.error(f"there is no {module}, which this needs: pip install 'unlossy[eval]'")
+        if wanted:
+            entry.require(module, "eval")
     if options.output and not options.output.parent.is_dir():
         parser.error(f"there is no folder {options.output.parent}")
-    try:
-        setup = prepare(
-            options.model, options.cache,
-            baselines=options.baselines, visqol=not options.no_visqol, linear=options.linear,
-        )  # fmt: skip
-        if is_dataset(options.folder):
-            if options.grid:
-                parser.error(f"{options.folder} is a dataset with codecs and bitrates of its own: leave --grid out")
-            cases = find_pairs(options.folder)
-        else:
-            grid = options.grid or (AUTOENCODER_GRID if setup.compresses else DEFAULT_GRID)
-            cases = find_recordings(options.folder, parse_grid(grid))
-        if options.by_folder and options.by_folder not in {folder_of(case.clip) for case in cases}:
-            parser.error(f"there are no clips in a sub-folder {options.by_folder} of {options.folder}")
-        if options.plots:
-            options.plots.mkdir(parents=True, exist_ok=True)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
+    setup = prepare(
+        options.model, options.cache,
+        baselines=options.baselines, visqol=not options.no_visqol, linear=options.linear,
+    )  # fmt: skip
+    if is_dataset(options.folder):
+        if options.grid:
+            parser.error(f"{options.folder} is a dataset with codecs and bitrates of its own: leave --grid out")
+        cases = find_pairs(options.folder)
+    else:
+        grid = options.grid or (AUTOENCODER_GRID if setup.compresses else DEFAULT_GRID)
+        cases = find_recordings(options.folder, parse_grid(grid))
+    if options.by_folder and options.by_folder not in {folder_of(case.clip) for case in cases}:
+        parser.error(f"there are no clips in a sub-folder {options.by_folder} of {options.folder}")
+    if options.plots:
+        options.plots.mkdir(parents=True, exist_ok=True)
 
     rows, left_out = run(cases, setup, options.workers)
     for row in left_out:
         print(f"left out: {row['clip']}, {row['codec']} {row['kbps'] or ''}: {row['reason']}", file=sys.stderr)
     if not rows:
-        parser.exit(1, f"none of {len(cases)} could be measured\n")
+        raise ValueError(f"none of {len(cases)} could be measured")
     summary = summarise(rows)
     folders = {} if options.by_folder is None else by_folder(rows, options.by_folder)
     if options.output:

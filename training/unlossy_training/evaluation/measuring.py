@@ -1,4 +1,4 @@
-"""Measures one clip: input, restored and baselines against the original, each figure kept for the next time."""
+"""Measures one clip: the input, what was restored and baselines, against the original. Figures are cached."""
 
 import ast
 import contextlib
@@ -6,8 +6,6 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-import os
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,8 +31,10 @@ from unlossy.metrics import (
     width_error,
     zimtohrli,
 )
+from unlossy_cli.memory import keep_freed_memory
 
 from ..conditions import LOSSLESS
+from ..files import write_whole
 from ..hub_files import load_network
 from .baselines import copy_up, fit_linear, linear_decode, linear_encode, oracle_noise
 from .cases import Case, find_recordings
@@ -42,15 +42,15 @@ from .cases import Case, find_recordings
 INPUT = "input"
 DETAILS = {"detail 0": 0.0, "detail 1": 1.0}
 BASELINES = ("copy-up", "oracle noise")
-# What an autoencoder makes of an original: bits a value and detail. 32 bits, float, come first.
+# The versions that an autoencoder makes of an original, by bits per value and `detail`. 32 bits are float values.
 EMBEDDED = {
     f"{name}{detail}": (bits, share)
     for bits, name in ((32, ""), (8, "8 bits, "), (4, "4 bits, "))
     for detail, share in DETAILS.items()
 }
-LINEAR = {"linear": 32, "linear, 8 bits": 8, "linear, 4 bits": 4}  # bits a value
-CLIPS_FITTED = 1000  # at most, for the linear autoencoder
-METRICS = {  # and how they are headed in tables and plots
+LINEAR = {"linear": 32, "linear, 8 bits": 8, "linear, 4 bits": 4}  # bits per value
+CLIPS_FITTED = 1000  # the most clips that the linear autoencoder is fitted to
+METRICS = {  # with their headings in tables and plots
     "visqol": "ViSQOL",
     "zimtohrli": "Zimtohrli",
     "si_sdr": "SI-SDR [dB]",
@@ -68,17 +68,17 @@ Figures = dict[str, float | None]
 
 @dataclass(frozen=True)
 class Setup:
-    """What is the same for all clips.
+    """What is the same for all clips of an evaluation.
 
     Attributes:
-        model (`str`, *optional*): Hub id or folder; the checkpoint in the package by default.
+        model (`str`, *optional*): a Hub id or folder. Without it, the checkpoint in the package.
         cache (`Path`): folder for the figures.
-        fingerprint (`str`): of the model, see [`fingerprint_of`].
-        code (`str`): see [`code_version`].
-        baselines, visqol (`bool`): whether they are measured too.
-        compresses (`bool`): the model is an autoencoder: originals go through its embedding, and codecs are what it is
-            compared with.
-        linear (`Path`, *optional*): file of a linear autoencoder to compare it with, see [`prepare`].
+        fingerprint (`str`): identifies the model, see [`fingerprint_of`].
+        code (`str`): identifies the code, see [`code_version`].
+        baselines, visqol (`bool`): whether they are measured, too.
+        compresses (`bool`): whether the model is an autoencoder. Then originals go through its embedding, and codecs
+            are what it is compared with.
+        linear (`Path`, *optional*): the file of a linear autoencoder to compare it with, see [`prepare`].
     """
 
     model: str | None
@@ -91,7 +91,7 @@ class Setup:
     linear: Path | None = None
 
     def versions(self, case: Case) -> tuple[str, ...]:
-        """What is measured of a clip."""
+        """The names of the versions of a clip that are measured."""
         if not self.compresses:
             return (INPUT, *DETAILS, *(BASELINES if self.baselines else ()))
         if case.codec != LOSSLESS:
@@ -102,12 +102,16 @@ class Setup:
 def prepare(
     model: str | None, cache: Path, *, baselines: bool = False, visqol: bool = True, linear: Path | None = None
 ) -> Setup:
-    """
+    """Prepare an evaluation: identify the model and the code, and fit a linear autoencoder if one is asked for.
+
     Args:
-        linear (`Path`, *optional*): folder of training clips that the linear autoencoder is fitted to.
+        model (`str`, *optional*): a Hub id or folder. Without it, the checkpoint in the package.
+        cache (`Path`): folder for the figures. It is made if there is none.
+        baselines, visqol (`bool`, default to `False` and `True`): whether they are measured, too.
+        linear (`Path`, *optional*): folder of training clips that a linear autoencoder is fitted to.
 
     Raises:
-        ValueError: no such model, no such clips, or what doesn't go together.
+        ValueError: there is no such model, there are no such clips, or the options don't go together.
         OSError: the cache can't be made.
     """
     cache.mkdir(parents=True, exist_ok=True)
@@ -128,13 +132,15 @@ def prepare(
 def _clips(folder: Path) -> Iterator[np.ndarray]:
     cases = find_recordings(folder, [(LOSSLESS, 0)])
     for case in cases[:: -(-len(cases) // CLIPS_FITTED)]:
-        with contextlib.suppress(ValueError):  # one bad file doesn't matter here
+        with contextlib.suppress(ValueError):  # the fit can do without a file that is damaged
             yield case.audio()[0]
 
 
 def code_version() -> str:
-    """Hash of the code and the libraries that figures depend on beside the model. A number kept by hand would be
-    forgotten; comments, docstrings and formatting change nothing."""
+    """Hash the code and the versions of the libraries that figures depend on, apart from the model.
+
+    A version number would have to be raised by hand, and be forgotten. Comments, docstrings and formatting don't count.
+    """
     here = Path(__file__).parent
     files = sorted(Path(unlossy.__file__).parent.rglob("*.py"))
     files += [here / name for name in ("baselines.py", "cases.py", "measuring.py")]
@@ -147,7 +153,7 @@ def code_version() -> str:
 
 
 def code_of(source: str) -> str:
-    """A module without its comments, docstrings and formatting."""
+    """The source of a module without its comments, docstrings and formatting."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
@@ -156,7 +162,7 @@ def code_of(source: str) -> str:
 
 
 def recall(case: Case, setup: Setup) -> dict[str, Any] | None:
-    """What [`measure`] would return, if the cache has all of it.
+    """Return what [`measure`] would, if the cache has all of it, and otherwise `None`.
 
     Raises:
         ValueError: the clip can't be read.
@@ -168,12 +174,12 @@ def recall(case: Case, setup: Setup) -> dict[str, Any] | None:
 
 
 def measure(case: Case, setup: Setup) -> dict[str, Any]:
-    """Measure what the cache doesn't know of a clip.
+    """Measure a clip, as far as its figures are not in the cache.
 
     Returns:
-        `dict` with `clip`, `codec`, `kbps`, `edge_hz`, and `figures`: for each of `setup.versions` a value for each of
-            `METRICS`, `None` where it isn't defined. The input's also have `cutoff_hz`, `None` for a full band, and
-            what is compressed has `kbps`, its real bitrate.
+        `dict` with `clip`, `codec`, `kbps`, `edge_hz` and `figures`. The latter has, for each of `setup.versions`, a
+            value for each of `METRICS`, `None` where it is not defined. The input has `cutoff_hz`, too, which is `None`
+            for a full band, and what is compressed has its real bitrate (`kbps`).
 
     Raises:
         ValueError: the clip can't be read or measured.
@@ -191,7 +197,8 @@ def measure(case: Case, setup: Setup) -> dict[str, Any]:
         values = compare(clean, audio, cutoff_hz, case.edge_hz, with_visqol=setup.visqol)
         values |= {"cutoff_hz": cutoff_hz} if version == INPUT else {}
         figures[version] = values | ({"kbps": own_kbps} if own_kbps is not None else {})
-        _write(entries[version], {"clip": case.clip, "version": version, "figures": figures[version]})
+        entry = {"clip": case.clip, "version": version, "figures": figures[version]}
+        write_whole(entries[version], (json.dumps(entry, indent=1) + "\n").encode())
     return _row(case, figures)
 
 
@@ -203,11 +210,13 @@ def compare(
     *,
     with_visqol: bool = True,
 ) -> Figures:
-    """The `METRICS` of audio of shape `(channels, samples)` at 44.1 kHz.
+    """Measure the `METRICS` of audio against the original.
 
     Args:
-        cutoff_hz (`float` or `None`): the input's [Hz].
-        edge_hz (`float`, *optional*): what lies above it, on either side, counts in no figure [Hz].
+        clean, audio (`np.ndarray` of shape `(channels, samples)`): the original and what is measured, at 44.1 kHz.
+        cutoff_hz (`float` or `None`): the end of the input's spectrum [Hz]; `None` if it is full.
+        edge_hz (`float`, *optional*): frequencies above it don't count, on either side [Hz].
+        with_visqol (`bool`, defaults to `True`): measure ViSQOL, too, which is slow.
     """
     clean, audio = low_pass(clean, edge_hz), low_pass(audio, edge_hz)
     mid, side = mid_side_sdr(clean, audio)
@@ -226,8 +235,8 @@ def compare(
 
 
 def restored(degraded: np.ndarray, setup: Setup, detail: float) -> np.ndarray:
-    """`(channels, samples)` at 44.1 kHz to the same: what the restorer of the setup makes of it, or what comes back out
-    of the autoencoder's embedding."""
+    """Restore audio `(channels, samples)` at 44.1 kHz, or send it through the embedding if the model is an autoencoder.
+    The result has the same shape."""
     model = _load(setup.model)
     if setup.compresses:
         return np.asarray(decode(encode(degraded, model, sampling_rate=SAMPLING_RATE), model, detail=detail).audio)
@@ -236,7 +245,7 @@ def restored(degraded: np.ndarray, setup: Setup, detail: float) -> np.ndarray:
 
 @dataclass
 class _Maker:
-    """Makes the versions of a clip other than the input; what several need is made once."""
+    """Makes the versions of a clip other than the input. What several of them need is made once."""
 
     clean: np.ndarray
     degraded: np.ndarray
@@ -244,11 +253,11 @@ class _Maker:
     setup: Setup
 
     def make(self, version: str) -> tuple[np.ndarray, float | None]:
-        """Audio of shape `(channels, samples)` and its bitrate [kbps], `None` where nothing is compressed."""
+        """Make a version: its audio `(channels, samples)`, and its bitrate [kbps], `None` if it is not compressed."""
         if version in LINEAR:
             basis = np.load(str(self.setup.linear))
             values = linear_encode(self.clean, basis)
-            # Kept in the same file as the model's own, but all values alike.
+            # It is stored in a file like the model's own embedding, but with the same step for all values.
             linear = replace(self.embedding, values=values, envelope_steps=np.ones((1, 0), np.float32))
             kept, kbps = self._keep(linear, LINEAR[version])
             return linear_decode(kept.values, basis, self.clean.shape), kbps
@@ -267,7 +276,7 @@ class _Maker:
         return encode(self.clean, _load(self.setup.model), sampling_rate=SAMPLING_RATE)
 
     def _keep(self, embedding: Embedding, bits: int) -> tuple[Embedding, float]:
-        """What comes back out of an embedding's file, and the bitrate of that [kbps]."""
+        """Store an embedding and read it back. Returns it with the bitrate of its file [kbps]."""
         data = to_bytes(embedding, bits)
         return from_bytes(data), 8 * len(data) / 1000 / embedding.seconds
 
@@ -277,7 +286,7 @@ def _row(case: Case, figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def _entry(digest: str, case: Case, version: str, setup: Setup) -> Path:
-    # A new checkpoint changes nothing for input and baselines.
+    # The figures of input and baselines don't depend on the model.
     model = setup.fingerprint if version in EMBEDDED else ""
     if version in LINEAR and setup.linear:
         model = setup.linear.name
@@ -295,14 +304,8 @@ def _read(entry: Path, setup: Setup) -> Figures | None:
     return {name: value for name, value in figures.items() if name != "visqol"}
 
 
-def _write(entry: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all, whoever else writes it."""
-    temporary = entry.with_suffix(f".{secrets.token_hex(4)}")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(temporary, entry)
-
-
-@functools.cache  # once a process
+@functools.cache
 def _load(model: str | None) -> Any:
-    """The model of a setup."""
+    """Load a model, once in each process."""
+    keep_freed_memory()
     return load_network(SHIPPED_MODEL if model is None else model)

@@ -1,4 +1,4 @@
-"""Plots of an evaluation: metrics against bitrate, and spectrograms of the clips to look at."""
+"""Plots an evaluation: metrics against bitrate, and spectrograms of the best and the worst clips."""
 
 import math
 from collections.abc import Sequence
@@ -20,8 +20,12 @@ from .summary import change
 def plot_all(
     folder: Path, summary: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], cases: Sequence[Case], setup: Setup
 ) -> None:
-    """Write `<codec>.png` for each lossy codec, and spectrograms of its `best` and `worst` clip at `detail` 1. Of an
-    autoencoder, `rates.png`, which has all codecs, and spectrograms of originals that went through it."""
+    """Write the plots of an evaluation to a folder.
+
+    For a restorer these are `CODEC.png` for each lossy codec, and spectrograms of its best and its worst clip at
+    `detail` 1. For an autoencoder they are `rates.png`, with all codecs, and spectrograms of two originals that went
+    through it.
+    """
     by_name = {(case.clip, case.codec, case.kbps): case for case in cases}
     if setup.compresses:
         plot_rates(folder / "rates.png", summary)
@@ -37,7 +41,7 @@ def plot_all(
 
 
 def plot_metrics(path: Path, summary: Sequence[dict[str, Any]]) -> None:
-    """One panel for each metric: means against the bitrate, a line for each version."""
+    """Plot means against the nominal bitrate: a panel for each metric, and a line for each version."""
     summary = sorted(summary, key=lambda row: row["kbps"])
     metrics = [name for name in METRICS if name in summary[0]["means"][INPUT]]
     figure = Figure(figsize=(14, 7), layout="constrained")
@@ -45,7 +49,7 @@ def plot_metrics(path: Path, summary: Sequence[dict[str, Any]]) -> None:
     for metric, panel in zip(metrics, panels, strict=False):
         for version in summary[0]["means"]:
             means = [row["means"][version][metric] for row in summary]
-            # A metric that no clip has is a gap.
+            # A metric that is defined for no clip leaves a gap.
             panel.plot(
                 range(len(summary)),
                 [np.nan if mean is None else mean for mean in means],
@@ -56,14 +60,15 @@ def plot_metrics(path: Path, summary: Sequence[dict[str, Any]]) -> None:
         panel.set(title=METRICS[metric], xlabel=f"{summary[0]['codec']} [kbps]")
         panel.set_xticks(range(len(summary)), [str(row["kbps"]) for row in summary])
         panel.grid(alpha=0.3)
-    for panel in panels:  # those that the loop above has left
+    for panel in panels:  # those that no metric has taken
         panel.set_axis_off()
     figure.axes[0].legend()
     figure.savefig(path, dpi=100)
 
 
 def plot_rates(path: Path, summary: Sequence[dict[str, Any]]) -> None:
-    """One panel for each metric: means against the real bitrate, a line for each codec and each kind of autoencoder."""
+    """Plot means against the real bitrate: a panel for each metric, and a line for each codec and kind of
+    autoencoder."""
     lines: dict[str, list[dict[str, Any]]] = {}
     for row in summary:
         for version, means in row["means"].items():
@@ -77,7 +82,7 @@ def plot_rates(path: Path, summary: Sequence[dict[str, Any]]) -> None:
     ):
         for name, points in lines.items():
             points.sort(key=lambda means: means["kbps"])
-            # A metric that no clip has is a gap.
+            # A metric that is defined for no clip leaves a gap.
             values = [np.nan if means[metric] is None else means[metric] for means in points]
             panel.plot([means["kbps"] for means in points], values, marker="o", label=name)
         panel.set(title=METRICS[metric], xlabel="kbps", xscale="log")

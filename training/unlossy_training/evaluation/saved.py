@@ -1,4 +1,4 @@
-"""The evaluation that a checkpoint comes with: evaluation.json beside its weights, from which its card is made."""
+"""The evaluation of a checkpoint, evaluation.json beside its weights, which its card is made from."""
 
 import json
 from collections.abc import Iterable
@@ -10,13 +10,13 @@ from unlossy.embedding import fingerprint_of
 from ..hub_files import load_network
 
 FILE = "evaluation.json"
-FINETUNE = "finetune.json"  # what `finetune` leaves beside its checkpoint
-DECIMALS = 4  # of a figure: more than a card shows, and than a second measurement would repeat
-_LOCAL = ("model", "folders")  # a path on the machine that measured, and means that the clips' figures give again
+FINETUNE = "finetune.json"  # written by `finetune` beside its checkpoint
+DECIMALS = 4  # of a figure. A card shows fewer, and a second measurement would not repeat more
+_LOCAL = ("model", "folders")  # left out: a path on the machine that measured, and means that can be computed again
 
 
 def find(checkpoint: Path) -> list[Path]:
-    """The evaluation beside a checkpoint's weights.
+    """Find the evaluation beside a checkpoint's weights.
 
     Raises:
         ValueError: there is none.
@@ -31,10 +31,11 @@ def find(checkpoint: Path) -> list[Path]:
 
 
 def read(files: Iterable[Path], checkpoint: Path) -> dict[str, Any]:
-    """One evaluation from one or several files of `evaluate` or `finetune`; a later file's rows replace an earlier's.
+    """Read an evaluation from one or several files of `evaluate` or `finetune`. Rows of later files replace those of
+    earlier ones.
 
     Raises:
-        ValueError: a file isn't an evaluation, or is one of other weights or settings than the checkpoint's.
+        ValueError: a file is no evaluation, or one of other weights or settings than the checkpoint's.
     """
     wanted = fingerprint_of(load_network(checkpoint))
     merged: dict[str, Any] = {}
@@ -58,7 +59,7 @@ def read(files: Iterable[Path], checkpoint: Path) -> dict[str, Any]:
 
 
 def write(path: Path, evaluation: dict[str, Any]) -> None:
-    """Write JSON of which each row is a line, so that it is small and a change of a row is seen as one."""
+    """Write an evaluation as JSON with one line for each row, so that a changed row is one changed line."""
     parts = []
     for name, value in evaluation.items():
         text = json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""From the figures of clips to means, a Markdown table and the clips to listen to."""
+"""Summarises the figures of clips: means, a Markdown table, and the clips that are most worth listening to."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,32 +8,34 @@ import numpy as np
 
 from .measuring import INPUT, METRICS
 
-WORST = 5  # clips listed for each codec and bitrate
-RESTORED = "detail 1"
-REST = "the rest"
+WORST = 5  # how many of the worst clips are listed for each codec and bitrate
+RESTORED = "detail 1"  # the version that clips are ranked by
+REST = "the rest"  # in place of a sub-folder's name
 RATINGS = "ViSQOL's similarity is also part of what models are trained for; Zimtohrli is not."
 
 
 def change(row: dict[str, Any]) -> float:
-    """What restoration at `detail` 1 changed in a clip: ViSQOL, or SI-SDR [dB] where that wasn't measured."""
+    """By how much restoration at `detail` 1 has raised the ViSQOL of a clip, or its SI-SDR [dB] if ViSQOL was not
+    measured."""
     before, after = row["figures"][INPUT], row["figures"][RESTORED]
     return after[deciding(row)] - before[deciding(row)]
 
 
 def deciding(row: dict[str, Any]) -> str:
-    """The metric that clips are ranked by."""
+    """The name of the metric that clips are ranked by."""
     return "visqol" if "visqol" in row["figures"][INPUT] else "si_sdr"
 
 
 def summarise(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Means over clips, and the clips where restoration did worst, for each codec and bitrate.
+    """Average the figures of clips for each codec and bitrate, and find the clips where restoration did worst.
 
     Args:
         rows: results of [`unlossy_training.evaluation.measuring.measure`].
 
     Returns:
-        `dict`s with `codec`, `kbps`, `clips` (their number), `clips_with_side`, `means` (for each version and metric;
-            over the clips where it is defined, `None` if there is none), `ranked_by` and `worst` (`clip` and `change`).
+        list of `dict`: for each codec and bitrate, `codec`, `kbps`, the number of `clips` and of `clips_with_side`,
+            `means` for each version and metric (over the clips where it is defined; `None` if there are none), the
+            metric that clips are `ranked_by`, and the `worst` of them with the `change` of that metric.
     """
     groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for row in rows:
@@ -59,10 +61,10 @@ def summarise(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def by_folder(rows: Iterable[dict[str, Any]], apart: str = "") -> dict[str, list[dict[str, Any]]]:
-    """[`summarise`] for each sub-folder that clips lie in, such as a genre's.
+    """Summarise each sub-folder of the clips, such as a genre's, see [`summarise`].
 
     Args:
-        apart (`str`, *optional*): only for the sub-folder of this name, and for `REST` together.
+        apart (`str`, *optional*): summarise this sub-folder, and all others together as `REST`.
     """
     folders: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
@@ -72,6 +74,7 @@ def by_folder(rows: Iterable[dict[str, Any]], apart: str = "") -> dict[str, list
 
 
 def folder_of(clip: str) -> str:
+    """The sub-folder of a clip, by its name."""
     return Path(clip).parent.as_posix()
 
 
@@ -81,8 +84,10 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def markdown(summary: Sequence[dict[str, Any]]) -> str:
-    """The table: a line for each version of each codec and bitrate, with the real bitrate in brackets, and what was
-    restored with its difference from the input in brackets."""
+    """Make a Markdown table with a line for each version of each codec and bitrate.
+
+    Brackets hold the real bitrate, and the differences from the input.
+    """
     metrics = [name for name in METRICS if name in summary[0]["means"][INPUT]]
     lines = [f"| codec | kbps | clips | | {' | '.join(METRICS[name] for name in metrics)} |"]
     lines.append("|---" * (4 + len(metrics)) + "|")
@@ -104,7 +109,7 @@ def markdown(summary: Sequence[dict[str, Any]]) -> str:
 
 
 def worst_clips(summary: Sequence[dict[str, Any]]) -> str:
-    """A Markdown list of the clips where restoration at `detail` 1 did worst."""
+    """Make a Markdown list of the clips where restoration at `detail` 1 did worst."""
     lines = []
     for row in (row for row in summary if row["worst"]):
         clips = ", ".join(f"{clip['clip']} ({clip['change']:+.2f})" for clip in row["worst"])

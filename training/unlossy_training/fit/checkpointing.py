@@ -1,10 +1,10 @@
 """States that a run resumes from to the same loss curve, and the checkpoint that others load, both whole or not there.
 
-    OUTPUT/state/step_001000/   all that training needs: model, optimiser, average, RNG, progress.json
+    OUTPUT/state/step_001000/   what `Accelerator.save_state` writes: model, optimiser, RNG, average, `Progress`
     OUTPUT/model.safetensors …  the average of the weights, for `from_pretrained`
 
-A state is written to `step_001000.unfinished` and gets its name when everything is in it. Only whole steps are saved,
-never half-accumulated gradients.
+A state is written to `step_001000.unfinished` and gets its name when everything is in it, which Accelerate's own naming
+of states does not do (docs/decisions/022-accelerate.md). Only whole steps are saved, never half-accumulated gradients.
 """
 
 import contextlib
@@ -20,24 +20,26 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from ..files import write_whole
+
 KEPT_STATES = 2
 LAST_FILE = "model.safetensors"  # a checkpoint without it is none
 
 
 @dataclass
 class Progress:
-    """Where a run is.
+    """Where a run is. Part of its state, through `Accelerator.register_for_checkpointing`.
 
     Attributes:
-        step (`int`): updates that are done.
+        step (`int`): number of updates so far.
         position (`int`): index of the next segment, counted over all processes.
-        seconds (`float`): of the budget that are spent, validation included [s].
-        failures (`int`): pairs that couldn't be used, counted as often as they were drawn.
-        epoch_rows (`int`, *optional*): rows of a stream's epoch, once known.
-        best_loss (`float`, *optional*): the lowest of all validations so far, where the best checkpoint is kept [dB].
-        stale (`int`): validations since then.
-        stopped (`str`, *optional*): why the run ended before its budget.
-        sums (`dict[str, float]`): of what the next line of the log is the mean of.
+        seconds (`float`): time spent so far, validations included [s].
+        failures (`int`): how often a pair was drawn that can't be used.
+        epoch_rows (`int`, *optional*): number of rows in an epoch of streamed pairs, once known.
+        best_loss (`float`, *optional*): the lowest validation loss so far, if the best checkpoint is kept [dB].
+        stale (`int`): number of validations since then.
+        stopped (`str`, *optional*): why the run ended before its budget was spent.
+        sums (`dict[str, float]`): figures of the steps since the last line of the log, added up.
     """
 
     step: int = 0
@@ -50,34 +52,34 @@ class Progress:
     stopped: str | None = None
     sums: dict[str, float] = field(default_factory=dict)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `Accelerator.save_state` stores."""
+        return dataclasses.asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `Accelerator.load_state` has read."""
+        vars(self).update(state)
+
 
 def newest_state(output: Path) -> Path | None:
-    """The whole state with most steps."""
+    """The folder of the complete state with the most steps, or `None` if there is none."""
     states = _whole_states(output)
     return states[-1] if states else None
 
 
-def read_progress(state: Path) -> tuple[Progress, dict[str, Any]]:
-    """Progress and configuration of a state."""
-    saved = json.loads((state / "progress.json").read_text())
-    known = {item.name for item in dataclasses.fields(Progress)}  # older states have more
-    return Progress(**{name: value for name, value in saved["progress"].items() if name in known}), saved["config"]
+def save_state(accelerator: Accelerator, output: Path, step: int) -> None:
+    """Save the state of a step, and delete all but the last two.
 
-
-def save_state(accelerator: Accelerator, output: Path, progress: Progress, config: dict[str, Any]) -> None:
-    """To be called by all processes, at a step at which gradients are synchronised.
+    To be called by all processes, at a step at which gradients are synchronised.
 
     Raises:
         OSError: it can't be written; earlier states are as they were.
     """
-    state = output / "state" / f"step_{progress.step:06d}"
+    state = output / "state" / f"step_{step:06d}"
     if state.exists():
         return
     with _unfinished(accelerator, state) as folder:
         accelerator.save_state(str(folder))
-        if accelerator.is_main_process:
-            saved = {"progress": dataclasses.asdict(progress), "config": config}
-            (folder / "progress.json").write_text(json.dumps(saved, indent=1) + "\n")
     if accelerator.is_main_process:
         _sync(folder)
         folder.rename(state)
@@ -87,7 +89,10 @@ def save_state(accelerator: Accelerator, output: Path, progress: Progress, confi
 
 
 def publish(accelerator: Accelerator, output: Path, save: Callable[[Path], None]) -> None:
-    """Have the main process write files to a folder and then, each of them whole, to `output`; model.safetensors last.
+    """Put the files of a checkpoint into `output`, each of them complete, model.safetensors last.
+
+    Args:
+        save (callable): writes the files to the folder that it is given. The main process calls it.
 
     Raises:
         OSError: they can't be written; what was there is as it was.
@@ -103,7 +108,7 @@ def publish(accelerator: Accelerator, output: Path, save: Callable[[Path], None]
 
 
 def cut_log(path: Path, step: int) -> None:
-    """Remove the lines after a step, and a half-written one: what a killed run did beyond its last state."""
+    """Remove what a killed run logged after its last state: lines of later steps, and a half-written one."""
     if not path.exists():
         return
     kept = []
@@ -113,14 +118,13 @@ def cut_log(path: Path, step: int) -> None:
                 kept.append(line + "\n")
         except ValueError:
             continue
-    temporary = path.with_suffix(".unfinished")
-    temporary.write_text("".join(kept))
-    temporary.replace(path)
+    write_whole(path, "".join(kept).encode())
 
 
 @contextlib.contextmanager
 def _unfinished(accelerator: Accelerator, path: Path) -> Iterator[Path]:
-    """An empty folder beside `path`. If any process fails in it, it disappears, and all processes raise."""
+    """An empty folder beside `path`. If any process fails while it writes there, the folder is removed, and all
+    processes raise an error."""
     folder = path.with_name(f"{path.name}.unfinished")
     error: Exception | None = None
     try:
@@ -147,7 +151,7 @@ def _raise_together(accelerator: Accelerator, folder: Path, error: Exception | N
 
 
 def _sync(folder: Path) -> None:
-    """Onto the disk before the name says that it is whole."""
+    """Write a folder's files through to the disk, before its name says that it is complete."""
     for file in folder.iterdir():
         with file.open("rb") as handle:
             os.fsync(handle.fileno())

@@ -17,12 +17,14 @@ from typing import Any, Literal
 import yaml
 from transformers import HfArgumentParser
 
+from unlossy_cli import entry
+
 POSITIVE = (
     *("batch_size", "segment_seconds", "accumulation", "learning_rate", "max_grad_norm", "max_minutes", "max_steps"),
     *("log_every", "validate_every", "save_every", "patience"),
 )
 NOT_NEGATIVE = ("warmup", "workers", "validation_clips", "seed")
-# What a saved state can't go on without: the weights, or the meaning of its position in the data.
+# Fields that a run can't change on the way: the weights of a saved state, or its position in the data, depend on them.
 FIXED = (
     *("pairs", "general_pairs", "general_share", "streaming", "seed", "segment_seconds", "from_checkpoint", "model"),
     "part",
@@ -35,7 +37,7 @@ def _help(text: str) -> Any:
 
 @dataclass
 class FitConfig:
-    """One run of training."""
+    """The configuration of a training. The defaults and units of its fields are in `unlossy-train fit --help`."""
 
     pairs: str = field(default="", metadata=_help("folder of pairs, or id of a dataset on the Hub"))
     cells: list[str] = field(
@@ -46,7 +48,7 @@ class FitConfig:
     general_pairs: str | None = field(
         default=None, metadata=_help("further pairs, folder or Hub id, against forgetting; not used for validation")
     )
-    general_share: float = field(default=0.25, metadata=_help("of the segments that come from general_pairs"))
+    general_share: float = field(default=0.25, metadata=_help("share of the segments that come from general_pairs"))
     streaming: bool = field(default=False, metadata=_help("read the pairs one after another, without a local copy"))
     from_checkpoint: str | None = field(default=None, metadata=_help("start from these weights: folder or Hub id"))
     model: dict[str, Any] = field(
@@ -72,15 +74,15 @@ class FitConfig:
     )
     max_minutes: float | None = field(default=None, metadata=_help("budget [min], over all resumptions"))
     max_steps: int | None = field(default=None, metadata=_help("budget [steps]; with both, the one that ends first"))
-    batch_size: int = field(default=6, metadata=_help("segments a process and forward pass"))
-    segment_seconds: float = field(default=1.5, metadata=_help("[s]"))
-    accumulation: int = field(default=1, metadata=_help("batches a process and step"))
-    learning_rate: float = field(default=1e-3, metadata=_help("peak"))
+    batch_size: int = field(default=6, metadata=_help("number of segments in a batch, in each process"))
+    segment_seconds: float = field(default=1.5, metadata=_help("length of a segment [s]"))
+    accumulation: int = field(default=1, metadata=_help("number of batches for a step, in each process"))
+    learning_rate: float = field(default=1e-3, metadata=_help("the highest learning rate"))
     schedule: Literal["cosine", "constant"] = field(
         default="cosine",
         metadata=_help("of the learning rate: falling over the budget, or the same for a run that will go on"),
     )
-    warmup: int = field(default=50, metadata=_help("[steps]"))
+    warmup: int = field(default=50, metadata=_help("length of the learning rate's rise [steps]"))
     ema: float = field(default=0.998, metadata=_help("decay of the average of the weights"))
     learned: float = field(
         default=1.0,
@@ -92,9 +94,9 @@ class FitConfig:
     max_grad_norm: float = field(default=10.0, metadata=_help("longer gradients are shortened to this"))
     mixed_precision: Literal["no", "bf16"] = field(default="no", metadata=_help("of the networks; spectra stay fp32"))
     workers: int = field(default=1, metadata=_help("processes that decode audio, for each process that trains"))
-    log_every: int = field(default=20, metadata=_help("[steps]"))
-    validate_every: int = field(default=500, metadata=_help("[steps]"))
-    save_every: int = field(default=500, metadata=_help("[steps]"))
+    log_every: int = field(default=20, metadata=_help("a line of the log every so many steps"))
+    validate_every: int = field(default=500, metadata=_help("a validation every so many steps"))
+    save_every: int = field(default=500, metadata=_help("a state every so many steps"))
     validation_clips: int = field(default=16, metadata=_help("whole clips of the validation split; 0 for none"))
     patience: int | None = field(
         default=None,
@@ -107,9 +109,10 @@ class FitConfig:
     seed: int = field(default=0, metadata=_help("of the weights and of the segments"))
 
     def check(self) -> None:
-        """
+        """Check that the fields make sense, each and together.
+
         Raises:
-            ValueError: what is missing, out of range or contradictory.
+            ValueError: a field is missing, out of range, or contradicts another.
         """
         if not self.output:
             raise ValueError("output is missing")
@@ -130,35 +133,43 @@ class FitConfig:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
         if not 0 <= self.ema < 1:
-            raise ValueError(f"ema must be in 0 … 1, got {self.ema}")
+            raise ValueError(f"ema must be from 0 up to, but not including, 1, got {self.ema}")
         if not 0 < self.general_share < 1:
-            raise ValueError(f"general_share must be in 0 … 1, got {self.general_share}")
+            raise ValueError(f"general_share must be between 0 and 1, got {self.general_share}")
         if self.patience and not self.validation_clips:
             raise ValueError("patience needs validation_clips")
         if self.learned < 1 and not self.from_checkpoint:
-            raise ValueError(f"learned={self.learned} needs from_checkpoint: what else should the weights lie between?")
+            raise ValueError(f"learned={self.learned} interpolates from the weights of from_checkpoint: name one")
         if self.from_checkpoint and self.model:
             raise ValueError("from_checkpoint brings its own configuration: leave out model")
 
     def refuse_changes(self, saved: dict[str, Any]) -> None:
-        """
+        """Check that a run can go on from a state with this configuration.
+
         Args:
-            saved (`dict`): the fields of the run that a state comes from.
+            saved (`dict`): the fields of the run that the state comes from.
 
         Raises:
-            ValueError: a field that a run can't change on the way.
+            ValueError: one of the fields in `FIXED` has changed.
         """
         for name in FIXED:
-            if getattr(self, name) != saved.get(name, getattr(self, name)):  # older states have fewer fields
+            if getattr(self, name) != saved[name]:
                 raise ValueError(
                     f"{self.output} was begun with {name}={saved[name]!r} and can't go on with "
                     f"{getattr(self, name)!r}: restore it, or choose another output"
                 )
 
 
+class _Parser(entry.Parser, HfArgumentParser):
+    """A parser of a dataclass whose errors are one sentence."""
+
+
 def parse(arguments: Sequence[str] | None = None) -> FitConfig:
-    """The configuration of a command line; exits with code 2 and one sentence if something is wrong with it."""
-    parser = HfArgumentParser(
+    """Read the configuration from the words of a command line and the YAML file that they may name.
+
+    A mistake ends the process with code 2 and one sentence, as argparse does.
+    """
+    parser = _Parser(
         [FitConfig],  # type: ignore[list-item]  # its annotation asks for an instance
         prog="unlossy-train fit",
         description="Train a restorer on pairs of degraded and clean audio.",
@@ -193,7 +204,7 @@ def _json_object(text: str) -> dict[str, Any]:
     return value
 
 
-def _read(path: Path, fields: list[str], parser: HfArgumentParser) -> list[str]:
+def _read(path: Path, fields: list[str], parser: _Parser) -> list[str]:
     """The fields of a YAML file as words of a command line."""
     try:
         values = yaml.safe_load(path.read_text())

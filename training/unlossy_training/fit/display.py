@@ -10,7 +10,7 @@ from types import TracebackType
 from tqdm import tqdm
 
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} < {remaining}{postfix}"
-SHOWN = {  # of a validation
+SHOWN = {  # figures of a validation that are printed, and how
     "loss": "loss {:.3f}",
     "si_sdr_0": "SI-SDR {:.2f} dB at detail 0",
     "si_sdr_1": "SI-SDR {:.2f} dB at detail 1",

@@ -1,6 +1,6 @@
-"""Random equalisers, the same for both sides of a pair: recordings of more kinds than there are.
+"""Random equalisers, the same for both sides of a pair, so that a corpus sounds like more recordings than it has.
 
-A predictor of treble soon knows by heart how bright the few voices of its corpus are.
+Without them, a predictor of treble soon knows by heart how bright the few voices of its corpus are.
 """
 
 import torch
@@ -9,18 +9,19 @@ from torch import Tensor
 TILT = 2.0  # [dB an octave], either way, about `PIVOT`
 PIVOT = 1000.0  # [Hz]
 BELL = 6.0  # [dB], either way
-ROLL_OFF_SHARE = 0.2  # of the pairs: treble that fades out, as in old recordings and with some synthesisers
+ROLL_OFF_SHARE = 0.2  # of the pairs get treble that fades out, as old recordings and some synthesisers have
 
 
 def equalise(pairs: Tensor, sampling_rate: int, share: float = 1.0) -> Tensor:
-    """
+    """Filter each pair by an equaliser drawn at random: a tilt, a bell and, for some, a roll-off of the treble.
+
     Args:
-        pairs (`Tensor` of shape `(sides, B, C, N)`): whatever goes through one equaliser along the first dimension.
-        sampling_rate (`int`): [Hz].
-        share (`float`, defaults to 1.0): of the pairs that go through one.
+        pairs (`Tensor` of shape `(sides, B, C, N)`): all sides of a pair get the same equaliser.
+        sampling_rate (`int`): sampling rate [Hz].
+        share (`float`, defaults to 1.0): share of the pairs that are filtered.
 
     Returns:
-        `Tensor` of the same shape. The phase stays, so that sides fit together as before.
+        `Tensor` of the same shape. The filters change no phase, so that the sides stay aligned.
     """
     batch, samples, device = pairs.shape[1], pairs.shape[3], pairs.device
 

@@ -1,15 +1,15 @@
-"""Trains the restorer on pairs of degraded and clean audio.
+"""Trains a restorer or an autoencoder on pairs of degraded and clean audio.
 
     unlossy-train fit training/recipes/tiny.yaml --pairs pairs/ --output tiny/            # to try it: a minute
     unlossy-train fit training/recipes/unlossy-44khz.yaml --pairs pairs/ --output trunk/
     torchrun --nproc-per-node 4 -m unlossy_training fit CONFIG.yaml …                     # or accelerate launch -m …
 
-The same command again goes on where the last one was interrupted, by whatever it was (`checkpointing`); for a fresh
-start choose another output, or delete it. Ctrl-C and SIGTERM end a run at the next step, with its state saved.
+The same command again goes on where the last one was interrupted, whatever interrupted it (`checkpointing`). For a
+fresh start, choose another output or delete it. Ctrl-C and SIGTERM end a run at the next step, with its state saved.
 
-The learning rate follows a cosine over the budget: steps, or minutes where a machine isn't one's own. What `output`
-holds for `from_pretrained` is the exponential moving average of the weights, or with `learned` below 1 a mean of that
-and of the weights that it started from.
+The learning rate follows a cosine over the budget, which is a number of steps, or of minutes where the machine is only
+lent. The checkpoint in `output` is the exponential moving average of the weights; with `learned` below 1, an
+interpolation between the weights that the run started from and that average.
 """
 
 import contextlib
@@ -28,32 +28,34 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import send_to_device, set_seed
 from datasets import disable_progress_bars
-from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
 from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
 from unlossy import UnlossyFeatureExtractor
 
+from ..files import write_whole
 from ..hub_files import load_network
 from ..pairs.cells import CellSegments
 from ..pairs.segments import AnySegments, Batch, StreamedSegments, batches, load_pairs, mix_pairs
 from . import record, tracking
-from .checkpointing import Progress, cut_log, newest_state, publish, read_progress, save_state
+from .checkpointing import Progress, cut_log, newest_state, publish, save_state
 from .config import FitConfig, parse
 from .display import Display
 from .learning import Learner, NotFiniteError, prepare
 from .validation import CellValidation, Validation
 
-# Of the pairs that may be unusable, once as many have failed as can't be chance.
+# A run ends when more than this share of the drawn pairs can't be used. Fewer failures than these may be chance.
 LARGEST_FAILING_SHARE, FEWEST_FAILURES = 0.1, 10
-EXAMPLES = 3  # clips for the tracker
+EXAMPLES = 3  # clips that the tracker gets to play
+CONFIG = "fit.json"  # the file in `output` that holds the configuration of a run
 
 
 def fit(config: FitConfig) -> bool:
-    """
+    """Train, from the start or from the last state in `config.output`.
+
     Returns:
-        `bool`: whether it came to its end; false after Ctrl-C or SIGTERM.
+        `bool`: whether the training came to its end. False after Ctrl-C or SIGTERM; the same call goes on then.
 
     Raises:
         ValueError: something about the configuration, the pairs or `output` doesn't fit.
@@ -63,10 +65,8 @@ def fit(config: FitConfig) -> bool:
     tracking.check_tracker(config.tracker)
     output = Path(config.output)
     state = newest_state(output)
-    progress = Progress()
     if state:
-        progress, begun_with = read_progress(state)
-        config.refuse_changes(begun_with)
+        config.refuse_changes(json.loads((output / CONFIG).read_text()))
     elif (output / "model.safetensors").exists():
         raise ValueError(f"{output} holds a checkpoint, but no state to go on from: choose another output")
     accelerator = Accelerator(
@@ -81,8 +81,8 @@ def fit(config: FitConfig) -> bool:
         general = load_pairs(config.general_pairs, "train", streaming=config.streaming)
         pairs = mix_pairs(pairs, general, config.general_share, config.seed)
     learner, segments = prepare(accelerator, config, pairs, fresh=state is None)
-    if isinstance(segments, StreamedSegments):
-        segments.epoch_rows = progress.epoch_rows
+    progress = Progress()
+    accelerator.register_for_checkpointing(progress)
     validation: Validation | CellValidation | None = None
     if config.validation_clips and isinstance(segments, CellSegments):
         validation = CellValidation(config.cells, segments.config)
@@ -96,15 +96,17 @@ def fit(config: FitConfig) -> bool:
         )
     with accelerator.main_process_first():
         output.mkdir(parents=True, exist_ok=True)
+    if accelerator.is_main_process:
+        write_whole(output / CONFIG, (json.dumps(dataclasses.asdict(config), indent=1) + "\n").encode())
     if state:
         accelerator.load_state(str(state))
     else:
-        # So that a checkpoint without a state is never one of this run.
-        save_state(accelerator, output, progress, dataclasses.asdict(config))
+        save_state(accelerator, output, progress.step)  # so that a checkpoint without a state is never one of this run
+    if isinstance(segments, StreamedSegments):
+        segments.epoch_rows = progress.epoch_rows
     tracking.start(accelerator, config, progress.step)
     if accelerator.is_main_process:
         cut_log(output / "log.jsonl", progress.step)
-        (output / "fit.json").write_text(json.dumps(dataclasses.asdict(config), indent=1) + "\n")
     run = Run(config, accelerator, learner, validation, progress)
     finished = run.train(segments)
     accelerator.end_training()
@@ -112,7 +114,12 @@ def fit(config: FitConfig) -> bool:
 
 
 class Run:
-    """The loop, and what it keeps count of."""
+    """The training loop: steps, log, validations and states.
+
+    Args:
+        validation: measures the averaged weights, or `None` for no validation.
+        progress (`Progress`): where the run is. It is registered with the accelerator, so that states contain it.
+    """
 
     def __init__(
         self,
@@ -131,7 +138,7 @@ class Run:
         self.display = Display(self.spent(), accelerator.is_main_process)
 
     def train(self, segments: AnySegments) -> bool:
-        """Until the end, or an interruption; returns whether it was the end."""
+        """Train until the end or an interruption, and return whether it was the end."""
         with self.display:
             return self._train(segments)
 
@@ -147,14 +154,14 @@ class Run:
             process=accelerator.process_index, processes=processes,
         )  # fmt: skip
         if config.patience and progress.best_loss is None:
-            self.validate()  # what is compared with
+            self.validate()  # later validations are compared with the weights that the run starts from
         device = accelerator.device
         sums = {name: torch.tensor(value, device=device) for name, value in progress.sums.items()}
         since, waited, timed = time.monotonic(), 0.0, 0
         new_failures, begun_at = 0, progress.step
         with _noting_signals() as signals:
             while True:
-                # Whether the budget is spent, and by the main process's clock, or some would go on alone.
+                # All processes must stop at the same step, so the main process's clock decides.
                 spent, interrupted, failures = self.agree(bool(signals), new_failures)
                 progress.failures += failures
                 new_failures = 0
@@ -162,11 +169,11 @@ class Run:
                 if spent >= 1 or interrupted:
                     break
                 self.display.spend(spent)
-                # After the last step it is saved below, with the validation that belongs to it.
+                # The state after the last step is saved below, together with its validation.
                 if progress.step % config.save_every == 0 and progress.step > begun_at:
                     aside = time.monotonic()
                     self.save(sums)
-                    since += time.monotonic() - aside  # not training's
+                    since += time.monotonic() - aside  # saving does not count as training time
 
                 # Step.
                 before = time.monotonic()
@@ -205,7 +212,7 @@ class Run:
         return not interrupted
 
     def step(self, micro: list[Batch], spent: float) -> dict[str, Tensor]:
-        """One update; what isn't finite is kept for inspection."""
+        """Update the weights once. A batch that gives a loss or gradient that is not finite is saved for inspection."""
         kept = [{name: batch[name] for name in batch if name != "failures"} for batch in micro]
         try:
             return self.learner.step(send_to_device(kept, self.accelerator.device), self.progress.step, spent)
@@ -215,7 +222,11 @@ class Run:
             raise NotFiniteError(f"{error}: stopped before the weights changed, the batch is in {path}") from error
 
     def validate(self) -> bool:
-        """Measure the average, and publish it unless an earlier one was better; whether to go on."""
+        """Measure the averaged weights and publish them, unless `patience` is set and earlier ones were better.
+
+        Returns:
+            `bool`: whether to go on training.
+        """
         if self.validation is None:
             self.publish()
             return True
@@ -231,7 +242,7 @@ class Run:
         return True
 
     def improved(self, loss: float) -> bool:
-        """Whether a validation was the best so far; with the last of too many that weren't, the run is over."""
+        """Whether a validation loss is the lowest so far. After `patience` that are not, the run is marked as over."""
         progress, patience = self.progress, self.config.patience
         if progress.best_loss is None or loss < progress.best_loss:
             progress.best_loss, progress.stale = loss, 0
@@ -245,16 +256,18 @@ class Run:
         return False
 
     def save(self, sums: dict[str, Tensor]) -> None:
-        """The state, and also the checkpoint, unless that is published only when it is the best validated."""
+        """Save the state, and the checkpoint with it. With `patience`, only `validate` publishes checkpoints."""
         self.progress.seconds = self.seconds()
         self.progress.sums = self.mean(sums)
-        save_state(self.accelerator, self.output, self.progress, dataclasses.asdict(self.config))
+        save_state(self.accelerator, self.output, self.progress.step)
         if self.config.patience is None:
             self.publish()
         if self.accelerator.is_main_process:
             record.write(self.output, record.after(self.record, self.config, self.progress))
 
     def publish(self) -> None:
+        """Write the checkpoint that others load to `output`."""
+
         def write(folder: Path) -> None:
             averaged = self.learner.averaged
             averaged.save_pretrained(folder, state_dict=self.between(averaged.state_dict()))
@@ -263,8 +276,8 @@ class Run:
         publish(self.accelerator, self.output, write)
 
     def between(self, learned: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Weights on the way from those that the run started from to learned ones (WiSE-FT,
-        https://arxiv.org/abs/2109.01903)."""
+        """Interpolate from the weights that the run started from to learned ones, by the share `config.learned`
+        (WiSE-FT, https://arxiv.org/abs/2109.01903)."""
         if self.config.learned == 1:
             return learned
         assert self.config.from_checkpoint
@@ -272,7 +285,7 @@ class Run:
         return {name: torch.lerp(start[name].to(x), x, self.config.learned) for name, x in learned.items()}
 
     def mean(self, values: dict[str, Tensor]) -> dict[str, float]:
-        """Means over all processes."""
+        """Means over all processes of values of shape `()`."""
         names = sorted(values)
         if not names:
             return {}
@@ -280,7 +293,7 @@ class Run:
         return dict(zip(names, means.tolist(), strict=True))
 
     def seconds(self) -> float:
-        """Of the budget that are spent, over all resumptions [s]."""
+        """How long the run has lasted, all earlier parts of it included [s]."""
         return self.seconds_before + time.monotonic() - self.begun
 
     def spent(self) -> float:
@@ -289,8 +302,12 @@ class Run:
         return max(self.seconds() / 60 / minutes, self.progress.step / steps)
 
     def agree(self, interrupted: bool, failures: int) -> tuple[float, bool, int]:
-        """What all processes act on alike: the share of the budget that is spent, by the main process's clock;
-        whether any was interrupted; and how many pairs failed in all."""
+        """Bring all processes to the same state of knowledge, so that they act alike.
+
+        Returns:
+            the share of the budget that is spent, by the main process's clock; whether any process was interrupted; and
+            how many pairs failed in all of them.
+        """
         share = 0.0
         if self.accelerator.is_main_process:
             share = self.spent()
@@ -299,24 +316,30 @@ class Run:
         return share, any_interrupted > 0, round(all_failures)
 
     def note_failures(self, micro: list[Batch]) -> int:
+        """Name the pairs of some batches that could not be used, and return how many there were."""
         reasons = [reason for batch in micro for reason in batch["failures"]]
         for reason in reasons:
             self.name_failure(reason)
         return len(reasons)
 
     def name_failure(self, reason: str) -> None:
+        """Print why a pair could not be used, once for each reason."""
         if reason not in self.named_failures:
             self.named_failures.add(reason)
             tqdm.write(f"skipped: {reason}", file=sys.stderr)
 
     def refuse_bad_data(self) -> None:
+        """
+        Raises:
+            ValueError: too many of the drawn pairs could not be used.
+        """
         failures, drawn = self.progress.failures, self.progress.position + self.progress.failures
         if failures >= FEWEST_FAILURES and failures > LARGEST_FAILING_SHARE * drawn:
             first = min(self.named_failures, default="named by another process or run")
             raise ValueError(f"{failures} of {drawn} pairs drawn can't be used, one of them: {first}")
 
     def write(self, line: dict[str, float]) -> None:
-        """A line of log.jsonl, and points on the tracker's curves."""
+        """Append a line to log.jsonl, and points to the tracker's curves."""
         self.accelerator.log(line, step=self.progress.step)
         if self.accelerator.is_main_process:
             rounded = {name: float(f"{value:.7g}") for name, value in line.items()}
@@ -324,6 +347,7 @@ class Run:
                 log.write(json.dumps({"step": self.progress.step} | rounded) + "\n")
 
     def report(self, interrupted: bool) -> None:
+        """Say how the run has ended."""
         ending = "interrupted, its state is saved: the same command goes on" if interrupted else "done"
         self.display.say(f"{self.progress.stopped or ending}; {self.progress.step} steps in {self.output}")
         if self.progress.failures:
@@ -332,7 +356,7 @@ class Run:
 
 @contextlib.contextmanager
 def _noting_signals() -> Iterator[list[int]]:
-    """A list that the first SIGINT or SIGTERM is put into, instead of ending the process; the second one ends it."""
+    """Give a list to which the first SIGINT or SIGTERM is added instead of ending the process. The second ends it."""
     noted: list[int] = []
 
     def note(number: int, frame: Any) -> None:
@@ -353,12 +377,7 @@ def _noting_signals() -> Iterator[list[int]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     config = parse(arguments)
-    # They would come with every checkpoint, between the lines of the log.
+    # Each published checkpoint would show bars of its own between the lines of this command.
     disable_progress_bar()
     disable_progress_bars()
-    try:
-        fit(config)
-    except (ValueError, OSError, FloatingPointError, StrictDataclassError) as error:
-        sys.exit(f"unlossy-train fit: {error}")
-    except KeyboardInterrupt:  # before the first step, or the second one
-        sys.exit(130)
+    fit(config)

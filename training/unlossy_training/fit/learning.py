@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import AutoConfig
@@ -22,17 +23,20 @@ from ..pairs.segments import AnySegments, Segments, StreamedSegments, batches
 from .config import FitConfig
 from .equalising import equalise
 
-# Early on the average must forget the untrained weights quickly: it starts anew at these steps.
+# At these steps the average starts anew from the weights as they are, so that untrained ones are soon forgotten.
 FORGETTING_STEPS = range(0, 1000, 200)
 
 
 class NotFiniteError(FloatingPointError):
-    """A loss or gradient is NaN or infinite. Gradients are shared: every process raises it at the same step."""
+    """A gradient is NaN or infinite. Gradients are shared, so every process raises this at the same step."""
 
 
 class DetailAlone(nn.Module):
-    """A restorer of which the detail predictor alone learns, from cells, or from pairs of which a share went through
-    random equalisers; calls give its loss."""
+    """A restorer of which only the detail predictor learns. A call returns its loss.
+
+    Args:
+        equalised (`float`): share of the segments of audio that go through a random equaliser while training.
+    """
 
     def __init__(self, model: UnlossyModel, equalised: float):
         super().__init__()
@@ -41,7 +45,8 @@ class DetailAlone(nn.Module):
         model.detail_head.requires_grad_(True)
 
     def forward(self, known_hz: Tensor | None = None, detail: float = 0.0, **batch: Tensor) -> UnlossyOutput:
-        """Of a batch of cells, see [`CellSegments`], or of audio, `input_values` and `labels`."""
+        """The loss of a batch of cells, see [`CellSegments`], or of audio: `input_values` and `labels` of shape
+        `(B, 2, N)`."""
         if "level" in batch:
             return self.model.detail_loss(**batch, known_hz=known_hz)
         sides = torch.stack([batch["input_values"], batch["labels"]])
@@ -52,14 +57,18 @@ class DetailAlone(nn.Module):
 
 
 class Learner:
-    """Model, its average and optimiser.
+    """A model with its optimiser and the moving average of its weights.
 
     Args:
-        accelerator (`Accelerator`): with `config.accumulation`.
-        model (`UnlossyModel` or `UnlossyAutoencoder`): the same weights in every process.
+        accelerator (`Accelerator`): made with `config.accumulation`.
+        model (`UnlossyModel` or `UnlossyAutoencoder`): has the same weights in every process.
 
     Attributes:
-        averaged (the same): the exponential moving average of the weights, which is what gets published.
+        averaged (`UnlossyModel` or `UnlossyAutoencoder`): has the exponential moving average of the weights, which is
+            what is validated and published.
+
+    Raises:
+        ValueError: `config.part` is a part that an autoencoder does not have.
     """
 
     def __init__(self, accelerator: Accelerator, model: Network, config: FitConfig):
@@ -82,17 +91,17 @@ class Learner:
         accelerator.register_for_checkpointing(self.average)
 
     def step(self, batches: Sequence[dict[str, Tensor]], number: int, progress: float) -> dict[str, Tensor]:
-        """One update of the weights.
+        """Update the weights once.
 
         Args:
-            batches (`Sequence`): `config.accumulation` batches of `input_values` and `labels` of shape `(B, 2, N)`,
-                and `known_hz`, if it is known.
-            number (`int`): of the step, from 0.
-            progress (`float`): how much of the budget is spent, 0 … 1.
+            batches (`Sequence`): `config.accumulation` batches of `input_values` and `labels` of shape `(B, 2, N)` and
+                `known_hz` of shape `(B,)`, or of cells, see [`CellSegments`].
+            number (`int`): index of the step, from 0.
+            progress (`float`): share of the budget that is spent, from 0 to 1.
 
         Returns:
-            the loss, its terms [dB] and the norm of the gradient, each of shape `()`; means over the batches of this
-            process.
+            `dict`: the loss and its terms [dB] and the norm of the gradient, each of shape `()`: means over the batches
+                of this process.
 
         Raises:
             NotFiniteError: before any weight has changed.
@@ -111,7 +120,7 @@ class Learner:
         return dict(sums)
 
     def _learn_from(self, batch: dict[str, Tensor], number: int) -> dict[str, Tensor]:
-        """Forward and backward; with the last of the batches to accumulate, the optimiser's step as well."""
+        """Add the gradients of a batch. With the last of the batches to accumulate, take the optimiser's step."""
         if isinstance(self.averaged, UnlossyAutoencoder):  # which has no detail that an edge matters to
             batch = {name: tensor for name, tensor in batch.items() if name != "known_hz"}
         with self.accelerator.accumulate(self.model):
@@ -132,10 +141,14 @@ class Learner:
 def prepare(
     accelerator: Accelerator, config: FitConfig, pairs: Any, *, fresh: bool = True
 ) -> tuple[Learner, AnySegments]:
-    """Model and data of a configuration.
+    """Make the model and the data of a configuration.
 
     Args:
-        fresh (`bool`): no state will be loaded afterwards: a new model's first layer must be fitted to the data.
+        pairs: a dataset from [`load_pairs`], or `None` if `config.cells` are learned from.
+        fresh (`bool`): whether no state is loaded afterwards, so that a new model has to be fitted to the data.
+
+    Raises:
+        ValueError: the network and the data don't go together.
     """
     model = load_network(config.from_checkpoint) if config.from_checkpoint else new_network(config.model)
     segments: AnySegments
@@ -157,13 +170,15 @@ def prepare(
 
 
 def new_network(fields: dict[str, Any]) -> Network:
-    """An untrained restorer, or the network that `model_type` names, with these fields of its configuration.
+    """Make an untrained network, a restorer unless `model_type` says otherwise, from fields of its configuration.
 
     Raises:
-        ValueError: no such network, or no such field.
-        StrictDataclassError: a field of the wrong type, or sizes that don't fit together.
+        ValueError: no such network or field, a field of the wrong type, or sizes that don't fit together.
     """
-    config = AutoConfig.for_model(**{"model_type": UnlossyConfig.model_type} | fields)
+    try:
+        config = AutoConfig.for_model(**{"model_type": UnlossyConfig.model_type} | fields)
+    except StrictDataclassError as error:
+        raise ValueError(str(error)) from error
     if isinstance(config, UnlossyConfig):
         return UnlossyModel(config)
     if isinstance(config, UnlossyAutoencoderConfig):
@@ -172,17 +187,25 @@ def new_network(fields: dict[str, Any]) -> Network:
 
 
 def learning_rate(peak: float, step: int, warmup: int, progress: float) -> float:
-    """Linear warm-up over steps, then a cosine to a hundredth over the share of the budget that is spent."""
+    """The learning rate of a step: a linear warm-up, times a cosine that falls to 0.01 over the budget.
+
+    Args:
+        peak (`float`): the highest learning rate.
+        step (`int`): index of the step, from 0.
+        warmup (`int`): length of the warm-up [steps].
+        progress (`float`): share of the budget that is spent, from 0 to 1.
+    """
     cosine = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
     return peak * min(1.0, (step + 1) / max(warmup, 1)) * cosine
 
 
 @torch.no_grad()
 def normalise_bands(model: UnlossyModel, input_values: Tensor) -> None:
-    """Data-dependent initialisation (https://arxiv.org/abs/1602.07868): bands start with mean 0 and variance 1.
+    """Scale the first layer so that bands start with mean 0 and variance 1 on a batch `(B, 2, N)`: a data-dependent
+    initialisation (https://arxiv.org/abs/1602.07868).
 
-    Levels hardly vary in the treble; without this the network sees nearly the same there whatever it hears, and it
-    learned to ignore its input altogether.
+    Levels hardly vary in the treble. Without this the network saw nearly the same there whatever it heard, and learned
+    to ignore its input.
     """
     bands = model.band_split(model.front_end(input_values)[0]).flatten(0, 1)  # (frames, K, C)
     means, deviations = bands.mean(dim=0), bands.std(dim=0) + 1e-3
@@ -198,7 +221,8 @@ def normalise_bands(model: UnlossyModel, input_values: Tensor) -> None:
 
 @torch.no_grad()
 def fit_envelope(model: UnlossyAutoencoder, input_values: Tensor) -> None:
-    """Start an autoencoder's envelope as the best linear one (PCA): what is learned is how to do better."""
+    """Start an autoencoder's envelope coder as the best linear one (PCA) on a batch `(B, 2, N)`, so that training
+    learns how to do better than that."""
     coder, group = model.envelope_coder, model.config.group_frames
     levels = torch.cat([coder.features(model.front_end(clip[None])[0])[0] for clip in input_values])
     vectors = grouped(levels[:, : levels.shape[1] // group * group], group).flatten(0, 1)

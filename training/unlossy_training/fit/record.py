@@ -1,10 +1,10 @@
-"""What went into a checkpoint, kept beside its weights as training.json: runs, and the owners of the data.
+"""The record of a checkpoint's training, training.json beside its weights: its runs, and the owners of its data.
 
     {"runs": [{"stage": "A", "steps": 2366, "minutes": 42.0, "audio_seconds": 21294, "hardware": "…"}, …],
      "data": [{"license": "CC-BY-4.0", "attribution": "music by Tanner Helland"}, …]}
 
-`fit` reads the record of the checkpoint that it starts from and adds its own run, so that the card of a model
-(`model_card`) knows the cost of all that led to it, and whom to name.
+`fit` reads the record of the checkpoint that it starts from and adds its own run. So the card of a model can state the
+cost of all that led to it, and name everybody whose recordings it learned from.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from ..corpus.recordings import write_whole
+from ..files import write_whole
 from ..hub_files import find_file
 from .checkpointing import Progress
 from .config import FitConfig
@@ -26,26 +26,26 @@ Record = dict[str, list[dict[str, Any]]]
 
 
 def read(checkpoint: str) -> Record:
-    """The record of a checkpoint, folder or Hub id; an empty one where there is none."""
+    """Read the record of a checkpoint, a folder or a Hub id. Without one, return an empty record."""
     path = find_file(checkpoint, FILE)
     record: Record = json.loads(path.read_text()) if path else {"runs": [], "data": []}
     return record
 
 
 def write(checkpoint: Path, record: Record) -> None:
-    """Whole or not at all."""
+    """Write the record of a checkpoint's folder, complete or not at all."""
     write_whole(checkpoint / FILE, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def before(config: FitConfig) -> Record:
-    """The record of what a run starts from, with the owners of its pairs."""
+    """The record of the checkpoint that a run starts from, with the owners of the run's pairs added."""
     record = read(config.from_checkpoint) if config.from_checkpoint else {"runs": [], "data": []}
     rows = [row for name in (config.pairs, config.general_pairs, *config.cells) if name for row in _owners(name)]
     return record | {"data": merge(record["data"], rows)}
 
 
 def after(record: Record, config: FitConfig, progress: Progress) -> Record:
-    """A record with a run's own line: its stage, steps, minutes, seconds of audio and hardware."""
+    """The same record with a run added: its stage, steps, minutes, seconds of audio and hardware."""
     run = {
         "stage": "A" if config.part == "all" else config.part,
         "steps": progress.step,
@@ -57,10 +57,10 @@ def after(record: Record, config: FitConfig, progress: Progress) -> Record:
 
 
 def merge(known: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Licences and attributions, each owner once.
+    """Merge two lists of `license` and `attribution`, so that each owner is in the result once.
 
-    A clip mixed from two recordings has the owners of both, joined by " + ": such a row adds nothing once both are
-    known.
+    A clip that is mixed from two recordings has both owners in one row, joined by " + ". Such a row is left out where
+    both have rows of their own.
     """
     merged = [{name: row[name] for name in ("license", "attribution")} for row in known]
     seen = {part for row in merged for part in _parts(row)}
@@ -76,14 +76,14 @@ def _parts(row: dict[str, Any]) -> set[str]:
 
 
 def _owners(pairs: str) -> list[dict[str, Any]]:
-    """From the counts.json that `dataset` has written, if it is a dataset of that kind."""
+    """The owners of the recordings in a dataset of pairs, from its counts.json; none if it has no such file."""
     path = find_file(pairs, "counts.json", repo_type="dataset")
     owners: list[dict[str, Any]] = json.loads(path.read_text()).get("owners", []) if path else []
     return owners
 
 
 def hardware() -> str:
-    """The device that torch computes on, in words."""
+    """Name the GPU, or the processor and the number of threads, that PyTorch computes on."""
     if torch.cuda.is_available():
         return str(torch.cuda.get_device_name())
     description = Path("/proc/cpuinfo")

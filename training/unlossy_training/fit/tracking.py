@@ -22,7 +22,8 @@ from .validation import Example
 
 
 def check_tracker(name: str) -> None:
-    """
+    """Make sure that a tracker can be used.
+
     Raises:
         ValueError: the tracker's package is missing.
     """
@@ -31,7 +32,10 @@ def check_tracker(name: str) -> None:
 
 
 def start(accelerator: Accelerator, config: FitConfig, step: int) -> None:
-    """Begin, or go on after a step: what a killed run has shown beyond it is taken back where the tracker can."""
+    """Begin a run in the tracker, or go on after a step.
+
+    TensorBoard then drops what a killed run had shown of later steps. Trackio can't.
+    """
     options = {
         "tensorboard": {"purge_step": step + 1},
         "trackio": {"name": Path(config.output).name, "resume": "allow"},
@@ -44,7 +48,7 @@ def start(accelerator: Accelerator, config: FitConfig, step: int) -> None:
 
 
 def show_examples(accelerator: Accelerator, examples: Sequence[Example], step: int) -> None:
-    """Audio, and spectrograms if matplotlib is installed."""
+    """Show clips in the tracker: audio, and spectrograms if Matplotlib is installed."""
     for tracker in accelerator.trackers:
         for number, example in enumerate(examples):
             versions = asdict(example)
@@ -68,7 +72,7 @@ def _to_tensorboard(
 def _for_trackio(number: int, versions: dict[str, np.ndarray], picture: np.ndarray | None) -> dict[str, Any]:
     import trackio
 
-    # As int16, or Trackio brings every clip to full scale.
+    # Trackio normalises floating-point audio to full scale, so clips are passed as int16.
     values: dict[str, Any] = {
         f"clip {number}/{name}": trackio.Audio(
             (audio.T.clip(-1, 1) * 32767).astype(np.int16), sample_rate=SAMPLING_RATE
@@ -81,7 +85,8 @@ def _for_trackio(number: int, versions: dict[str, np.ndarray], picture: np.ndarr
 
 
 def _spectrograms(versions: dict[str, np.ndarray], title: str) -> np.ndarray | None:
-    """A picture of shape `(height, width, 3)`, uint8."""
+    """Draw the spectrograms of all versions into one picture: uint8 of shape `(height, width, 3)`, or `None` without
+    Matplotlib."""
     if importlib.util.find_spec("matplotlib") is None:
         return None
     from PIL import Image

@@ -27,7 +27,7 @@ Figures = dict[str, float]
 
 @dataclass
 class Example:
-    """A clip to listen to, each version of shape `(channels, samples)`."""
+    """A clip to listen to: float32 of shape `(channels, samples)` at 44.1 kHz, in each version."""
 
     input: np.ndarray
     restored: np.ndarray
@@ -35,13 +35,16 @@ class Example:
 
 
 class Validation:
-    """The same clips at every call; each process measures its share.
+    """Measures a model on whole clips, the same at every call. Each process measures its share of them.
 
     Args:
-        pairs: split with the columns `clean` and `degraded`.
-        count (`int`): clips, evenly spread over the split, or the first of a stream.
-        with_visqol (`bool`): measure ViSQOL too.
-        examples (`int`): clips to keep for listening.
+        pairs: the validation split, from [`load_pairs`].
+        count (`int`): number of clips: evenly spread over the split, or the first ones of a stream.
+        with_visqol (`bool`): measure ViSQOL, too, which is slow.
+        examples (`int`): number of clips to return for listening.
+
+    Attributes:
+        failures (list of `str`): why clips could not be used in the last call of `measure`.
     """
 
     def __init__(
@@ -66,14 +69,16 @@ class Validation:
         self._input_figures: dict[int, Figures] = {}
 
     def measure(self, model: Network) -> tuple[Figures, list[Example]]:
-        """
+        """Measure a model on this process's clips, and gather the figures of all processes.
+
         Args:
             model: a restorer, or an autoencoder, which gets the clean clips.
 
         Returns:
-            means over the clips of all processes: loss and terms [dB]; by how much the model raises SI-SDR at detail 0
-            and 1 [dB] and ViSQOL at detail 1, untouched clips left aside, or, of a compressor, SI-SDR as it is. And, in
-            the main process, examples.
+            `dict`: means over all clips: the loss and its terms [dB]; by how much a restorer raises SI-SDR at `detail`
+                0 and 1 [dB] and ViSQOL at `detail` 1, over the clips that a codec has changed; or the SI-SDR of what an
+                autoencoder decodes [dB].
+            list of `Example`: in the main process, some clips to listen to.
 
         Raises:
             ValueError: not one clip can be used.
@@ -111,7 +116,7 @@ class Validation:
             detail: np.asarray(restore(given, model, sampling_rate=SAMPLING_RATE, detail=detail).audio)
             for detail in (0, 1)
         }
-        if np.array_equal(given, clean):  # SI-SDR has nothing to say about what was perfect
+        if np.array_equal(given, clean):  # its SI-SDR is infinite before and after
             return figures, restored[1]
         if number not in self._input_figures:
             self._input_figures[number] = {"si_sdr": si_sdr(clean, given)}
@@ -142,14 +147,14 @@ def _losses(model: Network, given: np.ndarray, clean: np.ndarray) -> Figures:
     return {"loss": output.loss.item(), **{name: term.item() for name, term in output.loss_terms.items()}}
 
 
-# Bitrates of MP3 that figures are given for [kbps].
+# The bitrates of MP3 that have figures of their own [kbps].
 LOW_RATES = (24, 32, 40, 48, 56, 64, 80, 96)
 OCTAVES = (2756, 5512, 11025, 22050)  # edges [Hz]
 
 
 class CellValidation:
-    """The predictor against cells that were held back: how differently its envelope moves, and how far its level is
-    off, for each codec and bitrate.
+    """Measures a detail predictor on cells that were held back: how differently its envelope moves from the original's,
+    and how far its level is off, for each bitrate.
 
     Args:
         folders, config: see [`Cells`].
@@ -160,14 +165,13 @@ class CellValidation:
         self.failures: list[str] = []
 
     def measure(self, model: Network) -> tuple[Figures, list[Example]]:
-        """
-        Args:
-            model: a restorer.
+        """Measure a restorer.
 
         Returns:
-            means over pairs: `loss` and its terms; for MP3 at each of `LOW_RATES` and for all other pairs,
-            `dissimilarity_…` (0 … 1) and `level_…` for each octave (edges `OCTAVES`): by how much the level of the
-            treble is too high [dB], over the cells of the mid that the codec left empty. No examples.
+            `dict`: means over pairs: `loss` and its terms; and, for MP3 at each of `LOW_RATES` and for all other pairs,
+                `dissimilarity_…` (0 to 1) and `level_…` of each octave (edges in `OCTAVES`), which is by how much the
+                spectral holes of the mid are filled too loudly [dB].
+            list: empty; cells can't be listened to.
         """
         assert isinstance(model, UnlossyModel)
         values: dict[str, list[float]] = defaultdict(list)
@@ -193,7 +197,7 @@ def level_errors(
 
     Args:
         level, flatness, clean_level (`Tensor` of shape `(B, T, cells, 2)`): see [`UnlossyModel.detail_loss`] [dB].
-        known_hz (`float`): up to where the clean level is to be believed [Hz].
+        known_hz (`float`): the clean level counts up to this frequency [Hz].
     """
     cells = model.detail_head(level, flatness)
     filled = cells.energy + model.fill.noise_energy(cells, cells.deficit)

@@ -1,17 +1,17 @@
-"""Pairs as the cells that the detail predictor learns from, computed once and memory-mapped: training reads a hundred
-seconds of audio in the time that decoding one would take.
+"""The cells of pairs, which the detail predictor learns from. They are computed once and memory-mapped, because reading
+the cells of a hundred seconds takes no longer than decoding one second of audio.
 
     unlossy-train cells --pairs pairs/ --output cells/
     unlossy-train cells --clips clips/ --output cells/  # encodes them as `dataset` does, without keeping the audio
     unlossy-train fit training/recipes/unlossy-44khz-detail.yaml --cells cells/ --output detail/
 
-A cell is a few bins of the spectrum of mid or side in one frame (`UnlossyConfig.cell_widths`). In cells/, for each
-split: `train.f16` (frames one after another, each the level and the spectral flatness of its degraded cells and the
-level of its clean ones [dB], in half precision) and `train.csv` (a row for each pair); `cells.json` (what cells they
-are). Letters: T frames, see `cells_unlossy.py`.
+A cell is a few bins of the spectrum of mid or side in one frame (`UnlossyConfig.cell_widths`). The folder has, for each
+split, `train.f16` and `train.csv`, and for all of them `cells.json`. The first has the frames of all pairs one after
+another in half precision: the level and the spectral flatness of the degraded cells and the level of the clean ones
+[dB]. The second has a row for each pair, and the third the fields of the configuration that decide what a cell is. In
+shapes, T is the number of frames, see `cells_unlossy.py`.
 """
 
-import argparse
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,53 +28,67 @@ from tqdm import tqdm
 from unlossy import UnlossyConfig
 from unlossy.hub.cells_unlossy import CellGrid
 from unlossy.hub.spectral_unlossy import stft, to_mid_side
+from unlossy_cli import entry
 
 from ..corpus.recordings import UnusableError
+from ..files import whole_folder
 from ..hub_files import find_file
-from .dataset import VARIATIONS, read_clips, try_pair, vary_clips, whole_folder
+from .dataset import VARIATIONS, read_clips, try_pair, vary_clips
+from .segments import COLUMNS as PAIR_COLUMNS
 from .segments import SKIPPED_START, known_up_to, load_split, read_pair
 
-OWNERS = "counts.json"  # of pairs: whose recordings they are
+OWNERS = "counts.json"  # the file of a dataset of pairs that says whose recordings are in it
 SPLITS = ("train", "validation")
-PLANES = ("level", "flatness", "clean_level")  # of a frame
+PLANES = ("level", "flatness", "clean_level")  # what is stored of each frame
 FIELDS = ("n_fft", "sampling_rate", "band_counts", "band_widths", "cell_width")  # decide what a cell is
 COLUMNS = ("start", "frames", "known_hz", "codec", "kbps", "source")
-SILENT = -117.0  # [dB]: as good as nothing, which stays nothing whatever the gain
-# Equalisers, the same for both sides: mastering differs by more than the few works in a corpus do.
+SILENT = -117.0  # [dB]: what is fainter counts as digital silence, which no gain makes louder
+# Random equalisers, the same for both sides of a pair. Masters differ by more than the few works in a corpus do.
 LEVEL = (-18.0, 3.0)  # [dB]
-TILT = 2.5  # [dB an octave], either way, about `PIVOT`
+TILT = 2.5  # [dB an octave] up or down, about `PIVOT`
 PIVOT = 1000.0  # [Hz]
-BELL, BELL_CENTRE, BELL_WIDTH = 8.0, (-3.3, 4.3), (0.3, 1.5)  # [dB] either way, [octaves from the pivot], [octaves]
-SHELF, SHELF_EDGE, SHELF_WIDTH = 12.0, (0.0, 4.0), (0.1, 0.5)  # [dB] either way, and the same
+BELL, BELL_CENTRE, BELL_WIDTH = 8.0, (-3.3, 4.3), (0.3, 1.5)  # [dB] up or down, [octaves from the pivot], [octaves]
+SHELF, SHELF_EDGE, SHELF_WIDTH = 12.0, (0.0, 4.0), (0.1, 0.5)  # [dB] up or down, [octaves from the pivot], [octaves]
 
 
 def cells_of(audio: np.ndarray, config: UnlossyConfig) -> tuple[Tensor, Tensor]:
-    """Level and flatness of `(channels, samples)`, both `(T, cells, 2)` [dB], see [`CellGrid.levels`]."""
+    """Compute level and flatness of audio `(channels, samples)`: both of shape `(T, cells, 2)` [dB], see
+    [`CellGrid.levels`]."""
     bins, _ = stft(to_mid_side(torch.from_numpy(audio)[None]), config.n_fft)
     level, flatness = CellGrid.of(config).levels(bins.power())
     return level[0], flatness[0]
 
 
 def cell_pair(row: dict[str, Any], config: UnlossyConfig) -> tuple[np.ndarray, dict[str, Any]]:
-    """A row of pairs as float16 of shape `(T, PLANES, cells, 2)`, without the encoder's first frames, and what it is.
+    """Compute the cells of a pair, without the encoder's first frames.
+
+    Args:
+        row (`dict`): a row of a dataset of pairs.
+
+    Returns:
+        `np.ndarray` of shape `(T, PLANES, cells, 2)`: the cells, in half precision [dB].
+        `dict`: `COLUMNS` of the pair, but `start`.
 
     Raises:
-        ValueError: see [`read_pair`].
+        ValueError: the pair can't be used, see [`read_pair`].
     """
     degraded, clean = (np.ascontiguousarray(side[:, SKIPPED_START:]) for side in read_pair(row))
     level, flatness = cells_of(degraded, config)
     clean_level, _ = cells_of(clean, config)
     planes = torch.stack([level, flatness, clean_level], dim=1)[2:-2]  # frames whose whole window is on audio
-    about: dict[str, Any] = {"frames": len(planes), "known_hz": known_up_to(clean)}
+    about: dict[str, Any] = {"frames": len(planes), "known_hz": known_up_to(row)}
     about |= {"codec": row.get("codec") or "", "kbps": row.get("bitrate_kbps") or 0, "source": row.get("source") or ""}
     return planes.half().numpy(), about
 
 
 class EncodedClips:
-    """A dataset's rows of one split, made from a folder of clips when they are asked for: see [`make_pair`].
+    """The rows of one split of a dataset, each made from a clip when its turn comes, see [`make_pair`].
 
     Args:
-        variations (`int`): further pairs of each clip for training.
+        folder (`Path`): the folder with the clips and clips.csv.
+        split (`str`): the name of the split.
+        seed (`int`): decides how each clip is encoded.
+        variations (`int`): number of further training pairs of each clip.
     """
 
     def __init__(self, folder: Path, split: str, seed: int, variations: int):
@@ -94,17 +108,22 @@ class EncodedClips:
                 yield pair
 
     def owners(self) -> list[dict[str, str]]:
-        """Licences and owners of the clips."""
+        """The licences and attributions of the clips, each once."""
         owners = sorted({(clip["license"], clip.get("attribution") or "") for clip in self.clips})
         return [{"license": license, "attribution": attribution} for license, attribution in owners]
 
 
 def build(splits: Mapping[str, Any], owners: str | None, output: Path, config: UnlossyConfig) -> dict[str, int]:
-    """Write the cells of pairs; returns how many pairs of each split are in it.
+    """Compute and write the cells of pairs.
 
     Args:
-        splits (`Mapping`): rows of a dataset of pairs for each of `SPLITS`.
-        owners (`str`, *optional*): whose recordings they are, as JSON.
+        splits (`Mapping`): the rows of a dataset of pairs, for each of `SPLITS`.
+        owners (`str`, *optional*): the content of the file `OWNERS`.
+        output (`Path`): folder for the cells, new or empty.
+        config (`UnlossyConfig`): decides what a cell is.
+
+    Returns:
+        `dict`: the number of pairs in each split.
 
     Raises:
         ValueError: `output` is not empty.
@@ -136,13 +155,13 @@ def build(splits: Mapping[str, Any], owners: str | None, output: Path, config: U
 
 
 class Cells:
-    """The cells of a split, memory-mapped, of one folder or several.
+    """The memory-mapped cells of a split, from one folder or several.
 
     Attributes:
-        rows (`list` of `dict`): `COLUMNS` of each pair, and `folder`, its number.
+        rows (`list` of `dict`): `COLUMNS` of each pair, and `folder`, the number of its folder.
 
     Raises:
-        ValueError: there are none, or they are of another configuration.
+        ValueError: there are no cells, or they were made with another configuration.
     """
 
     def __init__(self, folders: Sequence[str], split: str, config: UnlossyConfig):
@@ -166,16 +185,23 @@ class Cells:
             raise ValueError(f"there are no cells in {', '.join(folders)} (split {split!r})")
 
     def planes(self, row: dict[str, Any], first: int, frames: int) -> Tensor:
-        """Frames of a pair, float32 of shape `(frames, PLANES, cells, 2)`."""
+        """Read frames of a pair from the `first` on: float32 of shape `(frames, PLANES, cells, 2)` [dB]."""
         start = row["start"] + first
         return torch.from_numpy(self.maps[row["folder"]][start : start + frames].astype(np.float32))
 
 
 class CellSegments(Dataset):
-    """Segments drawn at random, each through an equaliser of its own; the same whenever and wherever they are drawn.
+    """Segments of cells that are drawn at random, each through an equaliser of its own. Like [`Segments`], they depend
+    on the seed and their index alone.
+
+    An item has `level`, `flatness` and `clean_level` of shape `(frames, cells, 2)` [dB], `known_hz` [Hz], and an empty
+    list of `failures`.
 
     Args:
-        frames (`int`): of a segment; pairs that are shorter are left out.
+        frames (`int`): length of a segment [frames]. Pairs that are shorter are left out.
+
+    Raises:
+        ValueError: no pair is long enough.
     """
 
     def __init__(self, cells: Cells, frames: int, seed: int, config: UnlossyConfig):
@@ -207,7 +233,14 @@ class CellSegments(Dataset):
 
 
 def equaliser(octaves: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """A random level, tilt, bell and shelf on cells so many octaves from `PIVOT`: float32 [dB]."""
+    """Draw an equaliser: a level, a tilt, a bell and a shelf.
+
+    Args:
+        octaves (`np.ndarray` of shape `(cells,)`): how far each cell is from `PIVOT` [octaves].
+
+    Returns:
+        `np.ndarray` of shape `(cells,)`: the gain of each cell, float32 [dB].
+    """
     decibels = random.uniform(*LEVEL) + random.uniform(-TILT, TILT) * octaves
     bell = (octaves - random.uniform(*BELL_CENTRE)) / random.uniform(*BELL_WIDTH)
     decibels += random.uniform(-BELL, BELL) * np.exp(-np.square(bell))
@@ -218,25 +251,22 @@ def equaliser(octaves: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="unlossy-train cells", description=__doc__.split("\n")[0])
+    parser = entry.Parser(prog="unlossy-train cells", description=__doc__.split("\n\n")[0])
     given = parser.add_mutually_exclusive_group(required=True)
     given.add_argument("--pairs", help="folder made by `unlossy-train dataset`, or Hub id")
     given.add_argument("--clips", type=Path, help="folder made by `unlossy-train corpus`, to be encoded")
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the cells go")
-    parser.add_argument("--variations", metavar="N", type=int, default=0, help=f"of --clips: {VARIATIONS}")
-    parser.add_argument("--seed", type=int, default=0, help="of --clips (default 0)")
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="folder for the cells")
+    parser.add_argument("--variations", metavar="N", type=entry.whole(0), default=0, help=f"of --clips: {VARIATIONS}")
+    parser.add_argument("--seed", type=int, default=0, help="decides how --clips are encoded (default 0)")
     options = parser.parse_args(arguments)
     disable_progress_bar()
-    torch.set_num_threads(1)  # many short transforms
-    try:
-        if options.clips:
-            clips = {name: EncodedClips(options.clips, name, options.seed, options.variations) for name in SPLITS}
-            splits: dict[str, Any] = dict(clips)
-            owners: str | None = json.dumps({"owners": clips["train"].owners()}, indent=1) + "\n"
-        else:
-            splits = {name: load_split(options.pairs, name) for name in SPLITS}
-            found = find_file(options.pairs, OWNERS, repo_type="dataset")
-            owners = Path(found).read_text() if found else None
-        print(json.dumps(build(splits, owners, options.output, UnlossyConfig())))
-    except (ValueError, OSError) as error:
-        parser.exit(1, f"unlossy-train cells: {error}\n")
+    torch.set_num_threads(1)  # more threads don't make many short transforms faster
+    if options.clips:
+        clips = {name: EncodedClips(options.clips, name, options.seed, options.variations) for name in SPLITS}
+        splits: dict[str, Any] = dict(clips)
+        owners: str | None = json.dumps({"owners": clips["train"].owners()}, indent=1) + "\n"
+    else:
+        splits = {name: load_split(options.pairs, name, needed=PAIR_COLUMNS) for name in SPLITS}
+        found = find_file(options.pairs, OWNERS, repo_type="dataset")
+        owners = Path(found).read_text() if found else None
+    print(json.dumps(build(splits, owners, options.output, UnlossyConfig())))

@@ -4,34 +4,33 @@
     unlossy-train dataset --output pairs/ --push-to-hub me/pairs --private  # or both at once
     datasets.load_dataset("pairs/")  # splits "train" and "validation"
 
-The clean side is kept losslessly, the degraded side as the compressed file itself: small, real, and decoded on load
-(`unlossy_training.pairs.making.decode_pair`). Encoding is the expensive half of that work, so it is done once, here.
-In a share of the pairs both sides are the same, so that a model learns to leave good audio alone.
+The clean side is stored losslessly. The degraded side is stored as the compressed file itself, which is small, and
+decoded when it is loaded (`unlossy_training.pairs.making.decode_pair`). What is slow to compute is computed here, once:
+the encoding, and what is measured of each pair. In some pairs both sides are the same, so that a model learns to leave
+good audio alone.
 
-A dataset is whole or not there: it is written to `pairs.unfinished`, which gets its name when everything is in it. The
-clips, the seed and nothing else decide what is in it, except for the serial numbers that Ogg files carry.
+A dataset is complete or not there: it is written to `pairs.unfinished`, which is renamed when everything is in it. Only
+the clips and the seed decide what it contains, apart from the serial numbers of Ogg files.
 """
 
-import argparse
 import contextlib
 import csv
 import json
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from datasets import Audio, Dataset, Features, Value
 from datasets.utils.logging import disable_progress_bar
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import HfHubHTTPError
+
+from unlossy_cli import entry
 
 from ..corpus.recordings import UnusableError
+from ..files import whole_folder
+from ..pool import run
 from .dataset_card import write_card
 from .making import make_pair
 
@@ -41,10 +40,12 @@ FEATURES = Features(
         "clean": FILE,
         "degraded": FILE,
         "codec": Value("string"),  # "mp3", "aac", "vorbis", "opus", or "identity"
-        "bitrate_kbps": Value("int32"),  # what the encoder was asked for, or the file's mean; 0 for identity
+        "bitrate_kbps": Value("int32"),  # the nominal bitrate, or the file's mean where it has none; 0 for identity
         "mode": Value("string"),  # see `Recipe.mode`
-        "offset_samples": Value("int32"),  # by which the decoded degraded side lags, as measured
-        "cutoff_hz": Value("float32"),  # where the degraded side's spectrum ends, as measured; null if it is full
+        "offset_samples": Value("int32"),  # measured lag of the decoded degraded side
+        "cutoff_hz": Value("float32"),  # measured end of the degraded side's spectrum; null if it is full
+        "level": Value("float32"),  # measured factor of the codec on the whole signal, see `making.level`
+        "edge_hz": Value("float32"),  # measured edge of an earlier codec in the clean side; null if there was none
         "genre": Value("string"),
         "title": Value("string"),
         "source": Value("string"),
@@ -53,16 +54,18 @@ FEATURES = Features(
     }
 )
 SPLITS = ("train", "validation", "test")
-CLIP_COLUMNS = ("file", "source", "title", "license", "split")  # and, where known, genre and attribution
+CLIP_COLUMNS = ("file", "source", "title", "license", "split")  # needed; genre and attribution are used if given
 SHARD_ROWS = 500
-VARIATIONS = "further pairs of each clip for training: at other speeds, through equalisers and low-passes (default 0)"
+VARIATIONS = (
+    "make N more training pairs of each clip, at other speeds and through equalisers and low-passes (default 0)"
+)
 
 
 def read_clips(folder: Path) -> list[dict[str, str]]:
-    """The rows of clips.csv.
+    """Read the rows of a folder's clips.csv.
 
     Raises:
-        ValueError: there is none, it is empty, or it lacks a column or a value.
+        ValueError: there is no such file, it is empty, or it lacks a column or a value.
     """
     table = folder / "clips.csv"
     if not table.exists():
@@ -82,36 +85,15 @@ def read_clips(folder: Path) -> list[dict[str, str]]:
     return rows
 
 
-@contextlib.contextmanager
-def whole_folder(output: Path) -> Iterator[Path]:
-    """A folder to write to that becomes `output` in the end, or disappears with the first error.
-
-    Raises:
-        ValueError: `output` is not empty, or an unfinished one lies beside it.
-    """
-    output = output.resolve()
-    if output.exists() and any(output.iterdir()):
-        raise ValueError(f"{output} is not empty; choose another folder or delete it.")
-    unfinished = output.with_name(f"{output.name}.unfinished")
-    try:
-        unfinished.mkdir(parents=True)
-    except FileExistsError:
-        raise ValueError(f"{unfinished} is there: a build is at work, or was interrupted and can be deleted.") from None
-    try:
-        yield unfinished
-        if output.exists():
-            output.rmdir()
-        unfinished.rename(output)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
-
-
 def vary_clips(clips: Sequence[dict[str, str]], variations: int) -> list[dict[str, str]]:
-    """Rows of clips.csv, and so many further ones for each that is to be trained on, see [`make_pair`].
+    """Add rows for variations of each clip in the training split, see [`make_pair`].
+
+    Args:
+        clips: rows of clips.csv.
+        variations (`int`): number of variations of each clip.
 
     Raises:
-        ValueError: `variations` below 0.
+        ValueError: `variations` is below 0.
     """
     if variations < 0:
         raise ValueError(f"variations must be 0 or more, got {variations}")
@@ -125,32 +107,15 @@ def vary_clips(clips: Sequence[dict[str, str]], variations: int) -> list[dict[st
 
 
 def try_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any] | UnusableError:
-    """`make_pair`, with the reason against a pair returned instead of raised."""
+    """Like [`make_pair`], but return the reason why a clip can't be used instead of raising it."""
     try:
         return make_pair(clip, folder, seed)
     except UnusableError as error:
         return error
 
 
-@contextlib.contextmanager
-def worker_map(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """`map` on a number of processes, in order; in the end, or with the first error, what is left is given up.
-
-    Unlike multiprocessing's own pool it notices when the system kills a worker, and raises BrokenProcessPool.
-    """
-    if workers <= 1:
-        yield map
-        return
-    # With more threads, a fork of a process that has used its own would wait for them forever.
-    pool = ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        yield partial(pool.map, chunksize=4)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 def refuse_duplicates(pairs: Iterable[dict[str, Any] | UnusableError]) -> Iterator[dict[str, Any] | UnusableError]:
-    """Replace the second pair with the same clean samples, and all further ones, by the reason against them."""
+    """Replace each pair whose clean samples an earlier pair has, too, by an error that says so."""
     seen: dict[str, str] = {}
     for pair in pairs:
         if isinstance(pair, dict):
@@ -163,12 +128,12 @@ def refuse_duplicates(pairs: Iterable[dict[str, Any] | UnusableError]) -> Iterat
 
 
 def write_shards(pairs: Iterable[dict[str, Any]], folder: Path) -> None:
-    """Write rows as Parquet files of a split each, named so that `load_dataset` sees the splits."""
+    """Write rows into Parquet files, one split each, with names that `load_dataset` recognises splits by."""
     waiting: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     shards: Counter[str] = Counter()
 
     def flush(split: str) -> None:
-        # Encoding with the feature Audio needs torchcodec; casting to it does not.
+        # Encoding with the feature Audio needs torchcodec, but casting to it does not.
         shard = Dataset.from_list(waiting[split], features=FEATURES)
         for name in ("clean", "degraded"):
             shard = shard.cast_column(name, Audio(decode=False))
@@ -190,15 +155,18 @@ def build(clips: Path, output: Path, *, seed: int = 0, workers: int = 2, variati
     """Encode the clips of a folder and write the pairs, their card and `counts.json`.
 
     Args:
-        variations (`int`, defaults to 0): further pairs of each clip for training, at other speeds, through equalisers
-            and low-passes, see [`varied`].
+        clips (`Path`): folder with the clips and clips.csv.
+        output (`Path`): folder for the dataset, new or empty.
+        seed (`int`, defaults to 0): decides how each clip is encoded.
+        workers (`int`, defaults to 2): number of processes.
+        variations (`int`, defaults to 0): number of further training pairs of each clip, see [`varied`].
 
     Returns:
-        `dict`: the pairs counted by split, source, codec and mode, the owners of what is in them, the rejected clips
-        counted by kind, and the reason (`reasons`) against each of these: what `counts.json` holds.
+        `dict`: the content of counts.json: the pairs counted by split, source, codec and mode; the owners of the
+            recordings in them; the rejected clips counted by kind, and the reason for each (`reasons`).
 
     Raises:
-        ValueError: no clips, no pair from any of them, `variations` below 0, or `output` is not empty.
+        ValueError: there are no clips, none of them can be used, `variations` is below 0, or `output` is not empty.
     """
     rows = vary_clips(read_clips(clips), variations)
     kept: list[dict[str, Any]] = []
@@ -212,9 +180,9 @@ def build(clips: Path, output: Path, *, seed: int = 0, workers: int = 2, variati
                 kept.append({name: value for name, value in pair.items() if name not in ("clean", "degraded")})
                 yield pair
 
-    with whole_folder(output) as folder, worker_map(workers) as map_clips:
-        work = partial(try_pair, folder=clips, seed=seed)
-        write_shards(usable(map_clips(work, rows)), folder)
+    made = run(partial(try_pair, folder=clips, seed=seed), rows, workers, "pairs", ordered=True)
+    with whole_folder(output) as folder, contextlib.closing(made):
+        write_shards(usable(made), folder)
         if not kept:
             raise ValueError(f"{clips} gives no pairs: the first of {len(rejected)} reasons is that {rejected[0]}.")
         counts: dict[str, Any] = {
@@ -224,7 +192,7 @@ def build(clips: Path, output: Path, *, seed: int = 0, workers: int = 2, variati
         counts["rejected"] = dict(sorted(Counter(error.kind for error in rejected).items()))
         owners = sorted({(pair["license"], pair["attribution"]) for pair in kept})
         counts["owners"] = [{"license": license, "attribution": attribution} for license, attribution in owners]
-        # Without the folder, which is nobody's business once this is on the Hub.
+        # The folder's name is left out, because the file may be published.
         counts["reasons"] = [str(error).replace(f"{clips}/", "") for error in rejected]
         (folder / "counts.json").write_text(json.dumps(counts, indent=1) + "\n")
         write_card(folder / "README.md", kept, counts["rejected"], output.resolve().name)
@@ -232,9 +200,9 @@ def build(clips: Path, output: Path, *, seed: int = 0, workers: int = 2, variati
 
 
 def push_to_hub(folder: Path, repo_id: str, *, private: bool = False) -> str:
-    """Upload a built dataset in one commit, so that nobody loads half of it; returns its address.
+    """Upload a dataset in one commit, so that nobody can load half of it, and return its address.
 
-    Shards that the repository has from an earlier, larger build are deleted with it.
+    The same commit deletes files of an earlier build that the new one does not have.
 
     Raises:
         ValueError: there is no dataset in `folder`.
@@ -253,31 +221,28 @@ def push_to_hub(folder: Path, repo_id: str, *, private: bool = False) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="unlossy-train dataset", description="Encode clips into training pairs.")
+    parser = entry.Parser(prog="unlossy-train dataset", description="Encode clips into training pairs.")
     parser.add_argument("--clips", type=Path, help="folder made by `unlossy-train corpus`")
     parser.add_argument("--output", type=Path, required=True, help="folder to write to; without --clips, to upload")
     parser.add_argument("--push-to-hub", metavar="ID", help="upload the dataset to this repository")
     parser.add_argument("--private", action="store_true", help="make that repository private if it is new")
-    parser.add_argument("--variations", metavar="N", type=int, default=0, help=VARIATIONS)
+    parser.add_argument("--variations", metavar="N", type=entry.whole(0), default=0, help=VARIATIONS)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
+    parser.add_argument("--workers", type=entry.whole(), default=2, help="processes (default 2)")
     options = parser.parse_args(arguments)
     if not (options.clips or options.push_to_hub):
         parser.error("give --clips to build a dataset, --push-to-hub to upload one, or both")
     disable_progress_bar()
-    try:
-        if options.clips:
-            counts = build(
-                options.clips,
-                options.output,
-                seed=options.seed,
-                workers=options.workers,
-                variations=options.variations,
-            )
-            for name in ("split", "source", "codec", "mode", "rejected"):
-                print(f"{name}: {', '.join(f'{kind} {count}' for kind, count in counts[name].items()) or 'none'}")
-            print(f"reasons and all counts: {options.output / 'counts.json'}")
-        if options.push_to_hub:
-            print(push_to_hub(options.output, options.push_to_hub, private=options.private))
-    except (ValueError, OSError, BrokenProcessPool, HfHubHTTPError) as error:
-        parser.exit(1, f"{error}\n")
+    if options.clips:
+        counts = build(
+            options.clips,
+            options.output,
+            seed=options.seed,
+            workers=options.workers,
+            variations=options.variations,
+        )
+        for name in ("split", "source", "codec", "mode", "rejected"):
+            print(f"{name}: {', '.join(f'{kind} {count}' for kind, count in counts[name].items()) or 'none'}")
+        print(f"reasons and all counts: {options.output / 'counts.json'}")
+    if options.push_to_hub:
+        print(push_to_hub(options.output, options.push_to_hub, private=options.private))

@@ -1,12 +1,10 @@
-"""One pair of clean and degraded audio: made from a clip with a real encoder, measured, and read back."""
+"""One pair of clean and degraded audio: it is made from a clip with a real encoder, measured, and read back."""
 
 import hashlib
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import torch
 from torchaudio.transforms import Spectrogram
 
@@ -15,22 +13,27 @@ from unlossy.hub.audio_unlossy import AudioError, AudioReader
 from unlossy.inspection import measure_cutoff
 
 from ..corpus.recordings import UnusableError, flac, is_silent
+from ..files import read_audio
 from .recipes import Recipe, draw_recipe
 from .varying import varied
 
 FILE_SUFFIXES = {"mp3": "mp3", "aac": "m4a", "vorbis": "ogg", "opus": "opus"}
-LARGEST_OFFSET = 4096  # [samples] searched on each side
-SHORTEST = SAMPLING_RATE // 2  # [samples]
-LEAST_COHERENCE = 0.99  # of a band that tells the level: a signal-to-noise ratio of 17 dB
+LARGEST_OFFSET = 4096  # [samples]: how far a lag is looked for, on each side
+SHORTEST = SAMPLING_RATE // 2  # [samples] of a clip
+LEAST_COHERENCE = 0.99  # of a band that the level is measured in: a signal-to-noise ratio of 17 dB
+LOWEST_EDGE = 12_500  # [Hz]: a codec at a bitrate that recordings are taken at leaves no lower one
 
 
 def offset(clean: np.ndarray, degraded: np.ndarray) -> int:
-    """By how many samples `degraded` lags behind `clean`, from the peak of their cross-correlation.
+    """Measure by how many samples `degraded` lags behind `clean`, from the peak of their cross-correlation.
 
-    The cross-spectrum is half whitened, because the bass alone makes too broad a peak.
+    The cross-spectrum is half whitened, because the bass alone would make too broad a peak.
 
     Args:
-        clean, degraded (`np.ndarray` of shape `(channels, samples)`): of the same length.
+        clean, degraded (`np.ndarray` of shape `(channels, samples)`): audio of the same length.
+
+    Returns:
+        `int`: the lag [samples], negative where `degraded` is early.
     """
     samples = clean.shape[-1]
     size = 1 << (samples + LARGEST_OFFSET).bit_length()
@@ -44,16 +47,16 @@ def offset(clean: np.ndarray, degraded: np.ndarray) -> int:
 
 
 def level(clean: np.ndarray, degraded: np.ndarray) -> float:
-    """The factor that a codec has on the whole signal, from the bands that it kept well.
+    """Measure by what a codec has multiplied the whole signal, in the bands that it preserved well.
 
-    LAME turns everything down to 0.95 at 128 kbps and below, and to 0.97 at 192. That is no degradation: a restorer
-    that undoes it gains nothing, and learns little else, because at 64 kbps it is a third of the error's energy.
+    LAME multiplies by 0.95 at 128 kbps and below, and by 0.97 at 192 kbps. That is no damage. A restorer that learned
+    to undo it would gain nothing, and would learn little else, because it is a third of the error's energy at 64 kbps.
 
     Args:
         clean, degraded (`np.ndarray` of shape `(channels, samples)`): aligned, of the same length.
 
     Returns:
-        `float`: 1 where no band is kept well enough to tell.
+        `float`: the factor; 1 where no band is preserved well enough to tell.
     """
     width = 32  # [bins]
     spectrogram = Spectrogram(2048, hop_length=1024, power=None, center=False)
@@ -65,11 +68,26 @@ def level(clean: np.ndarray, degraded: np.ndarray) -> float:
     return float((given[kept].sum() / wanted[kept].sum()).sqrt()) if kept.any() else 1.0
 
 
+def earlier_edge(clean: np.ndarray) -> float | None:
+    """The edge that a codec left in a clean side before it came here [Hz].
+
+    Args:
+        clean (`np.ndarray` of shape `(channels, samples)`): at 44.1 kHz.
+
+    Returns:
+        `float` or `None`: nothing where the spectrum goes on to the top, or ends further down than any such codec
+            would have cut it: then the original did.
+    """
+    edge = measure_cutoff(clean, SAMPLING_RATE)
+    return None if edge is None or edge < LOWEST_EDGE else edge
+
+
 def read_clip(path: Path) -> np.ndarray:
-    """The samples of a clip, of shape `(channels, samples)`.
+    """Read a clip: float32 of shape `(channels, samples)`.
 
     Raises:
-        UnusableError: unreadable, NaN, lossy, not mono or stereo, not at 44.1 kHz, too short, or mostly silent.
+        UnusableError: it is unreadable, lossy, neither mono nor stereo, not at 44.1 kHz, too short or mostly silent, or
+            it has samples that are not finite.
     """
     try:
         with AudioReader(path, strict=True) as reader:
@@ -91,17 +109,20 @@ def read_clip(path: Path) -> np.ndarray:
 
 
 def make_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any]:
-    """One row of the dataset, and with it `fingerprint` (of the clean samples), `seconds` and `attribution`.
+    """Encode a clip and measure what has become of it.
 
     Args:
-        clip (`dict`): a row of clips.csv. Its `codec` and `bitrate_kbps`, if it has them, are the recipe, and the file
-            `degraded`, if it has that, is the degraded side. With `variation`, a number above 0, it is the clip
-            [`varied`].
-        folder (`Path`): of the clips.
-        seed (`int`): with the file's name it decides on the recipe otherwise.
+        clip (`dict`): a row of clips.csv. With `codec` and `bitrate_kbps` it is encoded so, and with `degraded` this
+            file is its degraded side. With `variation`, a number above 0, the clip is [`varied`] first.
+        folder (`Path`): the folder of the clips.
+        seed (`int`): decides on the recipe and the variation, together with the file's name.
+
+    Returns:
+        `dict`: a row of the dataset, and with it `fingerprint` (a hash of the clean samples), `seconds` and
+            `attribution`.
 
     Raises:
-        UnusableError: a clip that `read_clip` refuses, or a pair that isn't aligned.
+        UnusableError: `read_clip` refuses the clip, or the decoded side lags behind it.
     """
     path = folder / clip["file"]
     clean, file, name = read_clip(path), path.read_bytes(), path.name
@@ -116,7 +137,7 @@ def make_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any]:
         recipe = draw_recipe(rng, len(clean))
     if number:
         file, name = flac(varied(clean, rng, low_pass=recipe.keeps_treble)), f"{path.stem}-{number}.flac"
-        clean, _ = _read(file)
+        clean, _ = read_audio(file)
     mode, seconds = recipe.mode(len(clean)), clean.shape[1] / SAMPLING_RATE
     original = {"bytes": file, "path": name}
     compressed, decoded = original, clean
@@ -143,36 +164,36 @@ def make_pair(clip: dict[str, str], folder: Path, seed: int) -> dict[str, Any]:
         "mode": mode,
         "offset_samples": lag,
         "cutoff_hz": measure_cutoff(decoded, SAMPLING_RATE),
+        "level": level(clean, decoded),
+        "edge_hz": earlier_edge(clean),
         **{name: clip.get(name) or "" for name in ("genre", "title", "source", "license", "split", "attribution")},
         "seconds": seconds,
         "fingerprint": hashlib.sha256(clean.tobytes() + bytes([len(clean)])).hexdigest(),
     }
 
 
-def _read(file: bytes) -> tuple[np.ndarray, int]:
-    """Samples `(channels, samples)` and sampling rate [Hz] of a lossless file."""
-    frames, rate = soundfile.read(io.BytesIO(file), dtype="float32", always_2d=True)
-    return np.ascontiguousarray(frames.T), rate
-
-
 def decode_pair(pair: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """The samples of a row of the dataset.
+    """Decode a row of the dataset.
+
+    Args:
+        pair (`dict`): a row with the columns `clean`, `degraded` and `level`.
 
     Returns:
-        `tuple`: degraded and clean, `np.ndarray` of shape `(channels, samples)`, float32 at 44.1 kHz, aligned, and
-            clean at degraded's [`level`].
+        `tuple`: the degraded and the clean side, float32 of shape `(channels, samples)` at 44.1 kHz. They are aligned,
+            and the clean side is brought to the level of the degraded one.
 
     Raises:
-        ValueError: a missing column, a damaged file, another rate, unequal channels, NaN; it names the file.
+        ValueError: a column is missing, a file is damaged, or the sides have another rate, unequal channels, or samples
+            that are not finite. The sentence names the file.
     """
-    missing = [name for name in ("clean", "degraded") if not pair.get(name)]
+    missing = [name for name in ("clean", "degraded", "level") if not pair.get(name)]
     if missing:
         raise ValueError(f"a pair has no {' and no '.join(missing)}; its columns are {', '.join(sorted(pair))}")
     name = pair["degraded"]["path"]
     try:
-        clean, rate = _read(pair["clean"]["bytes"])
+        clean, rate = read_audio(pair["clean"]["bytes"])
         degraded = decode(pair["degraded"]["bytes"], clean.shape[1])
-    except (AudioError, soundfile.LibsndfileError) as error:
+    except ValueError as error:
         raise ValueError(f"the pair {name} is damaged: {error}") from error
     if rate != SAMPLING_RATE:
         raise ValueError(f"the pair {name} has {rate} Hz; {SAMPLING_RATE} Hz are needed")
@@ -180,4 +201,4 @@ def decode_pair(pair: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"the pair {name} has {len(degraded)} channels where the clean side has {len(clean)}")
     if not (np.isfinite(clean).all() and np.isfinite(degraded).all()):
         raise ValueError(f"the pair {name} has NaN or infinite samples")
-    return degraded, clean * np.float32(level(clean, degraded))
+    return degraded, clean * np.float32(pair["level"])

@@ -39,8 +39,8 @@ from ..corpus.recordings import (
     is_silent,
     resample,
     write_flac,
-    write_whole,
 )
+from ..files import read_audio, write_whole
 from . import dataset
 from .making import LARGEST_OFFSET, offset
 
@@ -209,7 +209,8 @@ def _cut(
     conditions: Sequence[Condition],
 ) -> list[dict[str, Any]]:
     """Write windows of a recording, by number, and of its degraded side; returns their rows of clips.csv."""
-    sides = [_read(recording.path)]
+    clean, rate = read_audio(recording.path)
+    sides = [clean if rate == SAMPLING_RATE else resample(clean, rate)]
     if degraded_file:
         sides.append(_aligned(sides[0], degraded_file))
     rows: list[dict[str, Any]] = []
@@ -239,12 +240,6 @@ def _recipe(number: int, conditions: Sequence[Condition], channels: int) -> Cond
         return "identity", 0
     lowest, highest = BITRATE_RANGES[codec][channels]
     return codec, min(max(kbps, lowest), highest)
-
-
-def _read(path: Path) -> np.ndarray:
-    """A lossless recording as `(channels, samples)` at 44.1 kHz."""
-    audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    return audio.T if rate == SAMPLING_RATE else resample(audio.T, rate)
 
 
 def _aligned(clean: np.ndarray, path: Path) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The folder of a model's Hub repository, as `unlossy-train publish` uploads it, and the proof that it works.
 
 config.json  model.safetensors  preprocessor_config.json  *_unlossy.py    what transformers loads
+onnx/                                                                     what ONNX Runtime loads
 training.json  evaluation.json                                            what the card's figures come from
 README.md  LICENSE  plots/  examples/                                     for people
 unlossy-….whl                                                             the package, which the Space is built with
@@ -26,6 +27,7 @@ from unlossy import (
     decode,
     encode,
     load_embedding,
+    load_model,
     restore,
     save_embedding,
 )
@@ -42,6 +44,7 @@ from ..evaluation.plots import plot_all, plot_metrics, plot_rates
 from ..fit import record
 from ..hub_files import Network, load_network
 
+ONNX_FOLDER = "onnx"  # where transformers.js and optimum look
 DEGRADED, ORIGINAL = "canon_64kbps.mp3", "canon.flac"
 LARGEST_DIFFERENCE = 1e-4  # between the samples of both processes; 16 bits have steps of 3e-5
 
@@ -96,6 +99,10 @@ def stage(checkpoint: Path, folder: Path, evaluation: dict[str, Any], recordings
     else:
         model.save_pretrained(folder)
         extractor.save_pretrained(folder)
+    if (checkpoint / ONNX_FOLDER).is_dir():
+        shutil.copytree(checkpoint / ONNX_FOLDER, folder / ONNX_FOLDER)
+        if isinstance(model, UnlossyModel):
+            load_model(folder, backend="onnx")  # refuses an export of other weights
     if (checkpoint / record.FILE).exists():
         shutil.copyfile(checkpoint / record.FILE, folder / record.FILE)
     saved.write(folder / saved.FILE, evaluation)

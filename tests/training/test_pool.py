@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from unlossy_training.corpus.pool import Journal, run
+from unlossy_training.pool import Journal, run
 
 
 def double(number: int) -> int:
