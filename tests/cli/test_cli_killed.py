@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from odd_files import RATE, encode, make_music
+from odd_files import encode, make_music
+from signals import RATE
 
 from unlossy.hub.audio_unlossy import AudioReader
 

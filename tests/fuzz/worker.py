@@ -30,7 +30,9 @@ def main() -> None:
         os.dup2(log.fileno(), number)
     faulthandler.enable(open(Path(os.environ["FUZZ_LOGS"]) / "crash.txt", "w"))  # noqa: SIM115
     model = sys.argv[1]
-    restored = restore(Path(sys.argv[2]), model, [])  # all that is imported by then does not count for the first file
+    # What is imported on the way does not count for the first file, nor what libraries put beside temporary files.
+    restored = restore(Path(sys.argv[2]), model, [])
+    foreign = set(os.listdir(os.environ["TMPDIR"]))
     answers.write(json.dumps({"problem": None if restored["code"] == 0 else restored}) + "\n")
     answers.flush()
     for line in sys.stdin:
@@ -43,6 +45,7 @@ def main() -> None:
         log.seek(0)
         answer["error"] = log.read().decode(errors="replace")
         answer["seconds"] = time.monotonic() - started
+        answer["left"] = [name for name in answer["left"] if name not in foreign]
         answer["problem"] = find_problem(answer)
         answers.write(json.dumps(answer) + "\n")
         answers.flush()

@@ -5,15 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from odd_files import RATE, encode, find_lag, frames_of_mp3, make_music, remux
+from odd_files import encode, find_lag_of_end, frames_of_mp3, make_music, remux
+from signals import RATE, read_with_warnings
 
 from unlossy.hub.audio_unlossy import AudioError, AudioReader, TruncatedError
 from unlossy.hub.gaps_unlossy import Gaps
-
-
-def read(path: Path, **options: bool) -> tuple[np.ndarray, list[str]]:
-    with AudioReader(path, **options) as reader:
-        return np.concatenate(list(reader.blocks(50_000)), axis=1), reader.warnings
 
 
 def test_a_file_with_more_than_a_tenth_damaged_is_refused_unless_partial(tmp_path: Path) -> None:
@@ -23,13 +19,13 @@ def test_a_file_with_more_than_a_tenth_damaged_is_refused_unless_partial(tmp_pat
     for number in range(20, 31):  # 0.29 s
         data[frames[number] : frames[number] + 4] = bytes(4)
     path.write_bytes(data)
-    assert "0.29 s are filled with silence" in read(path)[1][0]
+    assert "0.29 s are filled with silence" in read_with_warnings(path)[1][0]
     for number in range(50, 60):
         data[frames[number] : frames[number] + 4] = bytes(4)
     path.write_bytes(data)
     with pytest.raises(TruncatedError, match=r"damaged\.mp3 is damaged: 2\.5 s of 3\.0 s can be decoded"):
-        read(path)
-    result, warnings = read(path, partial=True)
+        read_with_warnings(path)
+    result, warnings = read_with_warnings(path, partial=True)
     assert result.shape[1] == 3 * RATE
     assert warnings == [f"{path} has no audio at 0.47, 1.25 s: 0.55 s are filled with silence"]
 
@@ -40,7 +36,7 @@ def test_pauses_of_hours_in_seconds_of_audio_are_refused_unless_partial(tmp_path
     song = encode(make_music(6, rate, 1), "mp4", "aac", rate)
     remux(song, path, "matroska", lambda number: number * 1024 + pause * ((number >= 30) + (number >= 60)))
     with pytest.raises(TruncatedError, match=r"times that can't be right: 4800 s of pauses in 3\.\d s of audio"):
-        read(path)
+        read_with_warnings(path)
     with AudioReader(path, partial=True) as reader:
         seconds = sum(block.shape[1] for block in reader.blocks(rate)) / rate
     assert seconds == pytest.approx(2406, abs=0.2)
@@ -70,13 +66,13 @@ def test_what_no_codec_was_ever_given_counts_as_damaged(tmp_path: Path) -> None:
     path = tmp_path / "loud.m4a"
     path.write_bytes(encode(loud_in_the_middle(1e5), "mp4", "aac"))
     with pytest.raises(AudioError, match=r"damaged: decoding failed after (0\.9|1\.0) s"):
-        read(path, strict=True)
-    result, warnings = read(path)
+        read_with_warnings(path, strict=True)
+    result, warnings = read_with_warnings(path)
     assert len(warnings) == 1
     assert "has no audio at " in warnings[0]
     assert np.abs(result).max() <= 100
     assert result.shape[1] == 2 * RATE
-    assert find_lag(result, make_music(2)) == 0
+    assert find_lag_of_end(result, make_music(2)) == 0
 
 
 @pytest.mark.parametrize("suffix", ["wav", "m4a"])
@@ -87,7 +83,7 @@ def test_20_db_above_full_scale_is_audio(tmp_path: Path, suffix: str) -> None:
         soundfile.write(path, audio.T, RATE, "FLOAT")
     else:
         path.write_bytes(encode(audio, "mp4", "aac"))
-    result, warnings = read(path, strict=True)
+    result, warnings = read_with_warnings(path, strict=True)
     assert warnings == []
     assert np.abs(result).max() > 8
 
@@ -96,4 +92,4 @@ def test_a_float_file_of_integers_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "integers.wav"
     soundfile.write(path, 32_768 * loud_in_the_middle(0.5).T, RATE, "FLOAT")
     with pytest.raises(AudioError, match=r"integers\.wav has samples of [\d.e+]+ times full scale after 0\.0 s"):
-        read(path, partial=True)
+        read_with_warnings(path, partial=True)
