@@ -133,15 +133,15 @@ def check_extras(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("block", blocks("bash"))
-def test_every_command_has_the_options_that_it_is_given(
-    block: Block, sources: None, only_parse: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_options(block: Block, sources: None, only_parse: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command has the options that a document gives it."""
     for words in block.commands:
         with pytest.raises(_ParsedError):
             check_arguments(words, monkeypatch)
 
 
-def test_every_training_in_a_document_has_what_it_needs(sources: None) -> None:
+def test_trainings(sources: None) -> None:
+    """Each training in a document has what it needs."""
     trainings = [
         words[words.index("fit") + 1 :]
         for parameter in blocks("bash")
@@ -172,7 +172,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("block", blocks("bash", lambda block: block.is_quick))
-def test_quick_commands_run_word_for_word_and_write_what_they_say(block: Block, workplace: Path) -> None:
+def test_quick_commands(block: Block, workplace: Path) -> None:
+    """They run word for word, and write the files that they name."""
     program = workplace / "bin" / "unlossy"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m unlossy_cli "$@"\n')
@@ -205,7 +206,8 @@ def test_python_that_calls_the_demo_runs(block: Block, workplace: Path, space: S
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(TOP)))
-def test_every_link_and_every_name_of_a_file_leads_somewhere(document: Path) -> None:
+def test_links_and_file_names(document: Path) -> None:
+    """Each of them leads somewhere."""
     text = document.read_text()
     for link in LINK.findall(text):
         if link.startswith("http"):
@@ -219,7 +221,8 @@ def test_every_link_and_every_name_of_a_file_leads_somewhere(document: Path) -> 
             assert (TOP / name).exists(), f"{document} names {name}"
 
 
-def test_the_commands_that_a_new_machine_runs_come_first() -> None:
+def test_installation_comes_first() -> None:
+    """A new machine can run the commands in the order of the document."""
     first = {path: FENCED.search(path.read_text()) for path in DOCUMENTS[:2]}  # as .ci/run takes them
     install, develop = (found[2] if found else "" for found in first.values())
     assert install.rstrip().endswith("unlossy restore space/examples/canon_64kbps.mp3")

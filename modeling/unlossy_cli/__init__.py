@@ -1,7 +1,7 @@
 """The command line of Unlossy.
 
-No module here imports `unlossy`, torch or numpy at its top: `unlossy --help` and usage errors answer at once,
-and the parent of worker processes stays small. Heavy imports stand in the functions that need them.
+No module here imports `unlossy`, torch or numpy at its top, so that `unlossy --help` and usage errors answer at once,
+and the parent of worker processes stays small. Functions import heavy packages where they need them.
 """
 
 from unlossy_cli.command_line import main, process

@@ -1,4 +1,4 @@
-"""What the C library does with memory that is freed."""
+"""Tells the C library what to do with memory that is freed."""
 
 import ctypes
 import platform
@@ -8,12 +8,15 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what is freed for what is allocated next, whichever thread asks. A network's layers allocate
-    megabytes thousands of times, and from the kernel they come anew each time, page by page. Without glibc (macOS,
-    Windows, musl) nothing changes."""
+    """Let glibc keep freed memory for the next allocation of any thread.
+
+    The layers of a network allocate megabytes thousands of times. Otherwise the kernel would provide each anew, page by
+    page, which takes a tenth of the time (docs/diary.md, 2026-11-28). Without glibc (macOS, Windows, musl) nothing
+    changes.
+    """
     if platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)
-    libc.mallopt(_M_MMAP_THRESHOLD, 2**25)  # the most that every version takes
+    libc.mallopt(_M_MMAP_THRESHOLD, 2**25)  # the largest value that all versions accept
     libc.mallopt(_M_TRIM_THRESHOLD, 2**30)
     libc.mallopt(_M_ARENA_MAX, 1)

@@ -1,4 +1,4 @@
-"""Which files are restored, and where each result goes. Only names are looked at here, no audio is opened."""
+"""Decides which files are restored, and where each result goes. It looks at names only, and opens no audio."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ OUTPUT_FORMATS = ("wav", "flac", "mp3", "opus", "m4a")
 LOSSLESS_BIT_DEPTHS = {"wav": ("16", "24", "32f"), "flac": ("16", "24")}
 DEFAULT_FORMAT = "flac"
 
-# What a folder is searched for. A file named by the user is tried whatever its suffix.
+# The suffixes of files that a folder is searched for. A file that the user names is tried whatever its suffix.
 AUDIO_SUFFIXES = frozenset(
     f".{name}"
     for name in (
@@ -27,13 +27,13 @@ AUDIO_SUFFIXES = frozenset(
         *("nut", "ogv", "ogx", "qt", "rm", "rmvb", "ts", "vob", "webm", "wmv", "wtv"),
     )
 )
-STANDARD = Path("-")  # standard input or output, as for FFmpeg and sox; a file of this name is given as ./-
-RESTORED_MARK = ".restored"  # of outputs beside their inputs; a later run knows them by it
+STANDARD = Path("-")  # standard input or output, as for FFmpeg and sox. A file of this name is given as ./-
+RESTORED_MARK = ".restored"  # in the names of outputs beside their inputs, by which a later run recognises them
 
 
 @dataclass(frozen=True)
 class Job:
-    """One file to restore."""
+    """One file to restore, and where the result goes."""
 
     input: Path
     output: Path
@@ -41,8 +41,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one job ended. `error` is one sentence that names the file, or None; `fatal` if no other file can succeed;
-    `warnings` are sentences on what is odd in a file that was restored; `skipped` if its result was there before."""
+    """How one job ended.
+
+    Attributes:
+        job (`Job`): what was to be done.
+        error (`str`, *optional*): one sentence that names the file, or `None` after success.
+        fatal (`bool`): whether no other file can succeed either, for instance without a model.
+        warnings (`tuple` of `str`): sentences on what is odd in a file that was restored.
+        skipped (`bool`): whether its result was there before.
+    """
 
     job: Job
     error: str | None = None
@@ -52,7 +59,7 @@ class Outcome:
 
 
 class Plan(NamedTuple):
-    """What a run does. `errors` are sentences on inputs that can't be restored, and `warnings` on what is odd."""
+    """What a run will do, with `errors`, sentences on inputs that can't be restored, and `warnings` about others."""
 
     jobs: list[Job]
     errors: list[str]
@@ -60,11 +67,11 @@ class Plan(NamedTuple):
 
 
 class UsageError(ValueError):
-    """The arguments contradict each other or the files; nothing was started."""
+    """The arguments contradict each other or the files. Nothing was started."""
 
 
 def call(path: Path) -> str:
-    """What sentences call an input; of the two slashes of a URL, a `Path` keeps one."""
+    """How sentences name an input. The second slash of a URL, which a `Path` drops, is put back."""
     return "standard input" if path == STANDARD else re.sub("^([a-z]{2,}):/", r"\1://", str(path))
 
 
@@ -93,10 +100,17 @@ def offer_partial() -> Iterator[None]:
 
 
 def choose_format(inputs: Sequence[Path], output: str | None, wanted: str | None, bit_depth: str | None) -> str:
-    """Choose the output format: the wanted one, that of an output file's suffix, or FLAC; WAV for a pipe.
+    """Choose the output format: the one that is asked for, that of the output's suffix, WAV for a pipe, or
+    FLAC.
+
+    Args:
+        inputs (sequence of `Path`): the files and folders to restore.
+        output (`str`, *optional*): the value of -o.
+        wanted (`str`, *optional*): the value of --format.
+        bit_depth (`str`, *optional*): the value of --bit-depth, which the format must have.
 
     Raises:
-        UsageError: if format, suffix and bit depth contradict each other.
+        UsageError: format, suffix and bit depth contradict each other.
     """
     to_pipe = output is not None and (output == str(STANDARD) or (is_pipe(output) and not _suffix(output)))
     chosen = wanted or ("wav" if to_pipe else DEFAULT_FORMAT)
@@ -120,13 +134,13 @@ def plan_jobs(inputs: Sequence[Path], output: str | None, audio_format: str) -> 
     """List every file to restore with its output, in an order that is the same on every machine.
 
     Args:
-        inputs (sequence of `Path`): files and folders; folders are searched with their sub-folders.
-        output (`str`, *optional*): a file or "-" for standard output (one input file only), or a folder; default:
-            beside each input.
+        inputs (sequence of `Path`): files and folders. Folders are searched with their sub-folders.
+        output (`str`, *optional*): a folder; or, for a single input file, a file or "-" for standard output. Without
+            it, results go beside their inputs.
         audio_format (`str`): one of `OUTPUT_FORMATS`.
 
     Raises:
-        UsageError: if there is nothing to do, or the name of the output is no good.
+        UsageError: there is nothing to do, or the output can't have this name.
     """
     if STANDARD in inputs or output == str(STANDARD):
         return Plan([_plan_standard(inputs, output)], [], [])
@@ -144,7 +158,7 @@ def plan_jobs(inputs: Sequence[Path], output: str | None, audio_format: str) -> 
 
 
 def _is_folder_name(inputs: Sequence[Path], output: str) -> bool:
-    """Tell whether -o names a folder: always for many results, and for one if it looks like a folder."""
+    """Whether -o names a folder: always for several results, and for one if the name looks like a folder's."""
     if len(inputs) > 1 or (inputs[0] != STANDARD and os.path.isdir(inputs[0])):
         return True
     if is_pipe(output):
@@ -153,13 +167,13 @@ def _is_folder_name(inputs: Sequence[Path], output: str) -> bool:
 
 
 def _suffix(name: str) -> str:
-    """What names a format at the end of a name, in lower case; "" where it doesn't, as in "Mr. Song vol. 2"."""
+    """The suffix of a name that stands for a format, in lower case, or "" if there is none, as in "Mr. Song vol. 2"."""
     suffix = Path(name).suffix.lower().removeprefix(".")
     return suffix if suffix.isalnum() and not suffix.isdecimal() else ""
 
 
 def _plan_standard(inputs: Sequence[Path], output: str | None) -> Job:
-    """A job that reads standard input or writes standard output."""
+    """Plan the one job that reads standard input or writes standard output."""
     if len(inputs) > 1 or (inputs[0] != STANDARD and os.path.isdir(inputs[0])):
         raise UsageError("-: standard input and output take one file, not several; give it alone")
     if output is None or (output != str(STANDARD) and _is_folder_name(inputs, output)):
@@ -185,8 +199,8 @@ def _check_folder(output: str) -> None:
 
 
 def _real(path: Path) -> Path:
-    # Unlike Path.resolve and Path.is_dir, the functions of os.path don't stop at a name that is too long or a link to
-    # itself: such a file fails in its turn, and the others don't.
+    # Unlike Path.resolve and Path.is_dir, the functions of os.path raise no error for a name that is too long or a link
+    # to itself. Such a file fails in its turn, and the others are restored.
     return Path(os.path.realpath(path))
 
 
@@ -213,7 +227,13 @@ def _plan_into_folder(inputs: Sequence[Path], folder: Path | None, audio_format:
 
 
 def search(root: Path, output_folder: Path | None, unreadable: list[str]) -> Iterator[Path]:
-    """Yield the audio files below a folder, without hidden ones and without the results of an earlier run."""
+    """Yield the audio files below a folder, without hidden ones and without the results of an earlier run.
+
+    Args:
+        root (`Path`): the folder.
+        output_folder (`Path`, *optional*): the folder for results, which is not searched.
+        unreadable (list of `str`): gets a sentence for each folder that can't be read.
+    """
     results = None if output_folder is None else _real(output_folder)
 
     def on_error(error: OSError) -> None:
@@ -233,7 +253,7 @@ def search(root: Path, output_folder: Path | None, unreadable: list[str]) -> Ite
 
 
 def _check_outputs(plan: Plan) -> None:
-    """Leave out jobs whose output is an input or that of an earlier job: they become errors."""
+    """Turn jobs whose output is an input, or the output of an earlier job, into errors."""
     inputs = {_real(job.input) for job in plan.jobs}
     taken: dict[Path, Path] = {}
     for job in list(plan.jobs):

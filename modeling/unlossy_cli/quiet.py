@@ -1,4 +1,4 @@
-"""Keeps what libraries print on stderr away from a user who can do nothing about it."""
+"""Silences libraries that print what a user can do nothing about."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ import warnings
 
 
 def silence_libraries() -> None:
-    """Turn the libraries' warnings off, before they are imported. `python -W` turns them on again."""
+    """Turn off the warnings of libraries that are imported afterwards. `python -W` turns them on again."""
     if sys.warnoptions:
         return
     warnings.simplefilter("ignore")

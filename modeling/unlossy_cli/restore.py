@@ -7,12 +7,11 @@ from dataclasses import replace
 
 from unlossy_cli.entry import warn
 from unlossy_cli.planning import STANDARD, Job, Outcome, call, choose_format, is_taken, plan_jobs
+from unlossy_cli.progress import BAR
 from unlossy_cli.quiet import silence_libraries
 from unlossy_cli.sharing import Share
 from unlossy_cli.work import Settings, find_problem
 from unlossy_cli.workers import count_workers, restore_files
-
-_BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} < {remaining}"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -77,7 +76,7 @@ def _restore(jobs: Sequence[Job], settings: Settings, share: Share) -> list[Outc
         settings = replace(settings, threads=threads)
     done: dict[Job, float] = {}
     is_shown = sys.stderr.isatty() and share.rank == 0 and bool(jobs)
-    with tqdm(total=len(jobs), bar_format=_BAR, miniters=0, disable=not is_shown) as bar:
+    with tqdm(total=len(jobs), bar_format=BAR, miniters=0, disable=not is_shown) as bar:
 
         def report(job: Job, fraction: float) -> None:
             if job not in done:

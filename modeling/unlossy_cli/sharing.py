@@ -1,4 +1,4 @@
-"""This process's share of the files when `torchrun` or `accelerate launch` started several, on one machine or more."""
+"""Shares out the files when `torchrun` or `accelerate launch` has started several processes, on one machine or more."""
 
 import datetime
 import os
@@ -8,13 +8,14 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# A process waits at the end for the one with the most work, so that none is stopped by the launcher before it is done.
+# At the end all processes wait for the slowest one, because a launcher stops the others when one has ended.
 _LONGEST_WAIT = datetime.timedelta(days=30)
 
 
 @dataclass(frozen=True)
 class Share:
-    """The place of this process among those that a launcher started, in the names of its environment variables."""
+    """The place of this process among those that a launcher has started. The fields are named after the launcher's
+    environment variables."""
 
     rank: int = 0
     world_size: int = 1
@@ -23,7 +24,11 @@ class Share:
 
     @classmethod
     def from_environment(cls) -> "Share":
-        """Read `RANK`, `WORLD_SIZE`, `LOCAL_RANK` and `LOCAL_WORLD_SIZE`; without them, this process is alone."""
+        """Read `RANK`, `WORLD_SIZE`, `LOCAL_RANK` and `LOCAL_WORLD_SIZE`. Without them, this process is alone.
+
+        Raises:
+            ValueError: they are no numbers, or contradict each other.
+        """
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
         try:
             share = cls(
@@ -36,25 +41,25 @@ class Share:
         return share
 
     def of(self, items: Sequence[T]) -> list[T]:
-        """Return this process's items; over all processes, each item comes up once."""
+        """Return the items that are this process's to do. Each item belongs to one process."""
         return list(items[self.rank :: self.world_size])
 
     @property
     def can_gather(self) -> bool:
-        """Whether the launcher said where the processes meet."""
+        """Whether the launcher has said where the processes can meet."""
         return self.world_size > 1 and "MASTER_ADDR" in os.environ
 
     def meet(self) -> None:
-        """Wait until every process has come this far: none may write results while another still lists the files."""
+        """Wait until all processes have come this far, so that none writes results while another still lists files."""
         if self.can_gather:
             import torch.distributed
 
             torch.distributed.init_process_group("gloo", timeout=_LONGEST_WAIT)
 
     def gather(self, items: Sequence[T]) -> list[T]:
-        """Return the items of all processes, in every process; without a place to meet, only its own.
+        """Return the items of all processes, in each of them. Without a place to meet, a process has only its own.
 
-        It also makes the processes end together: a launcher stops the others as soon as one ends with an error.
+        This also makes the processes end together. A launcher would stop the others as soon as one ends with an error.
         """
         if not self.can_gather:
             return list(items)

@@ -1,4 +1,4 @@
-"""Restoring one file, in whichever process: the place where the command line meets the package."""
+"""Restores one file, in whichever process. Here the command line calls the package."""
 
 import contextlib
 import functools
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """What holds for every file of a run."""
+    """What is the same for all files of a run. For most fields see `unlossy restore --help`.
+
+    Attributes:
+        local_rank (`int`): number of this process on its machine, which chooses the GPU.
+        threads (`int`, *optional*): number of PyTorch's threads. Without it, PyTorch chooses.
+    """
 
     model: str | None
     device: str
@@ -36,11 +41,12 @@ class Settings:
     track: int | None = None
     backend: str = "auto"
     local_rank: int = 0
-    threads: int | None = None  # None: as many as there are cores
+    threads: int | None = None
 
 
 def find_problem(job: Job) -> str | None:
-    """Name in one sentence what can be seen without opening the audio, before anything heavy is loaded."""
+    """Describe a problem that shows without opening the audio, before anything heavy is loaded; `None` if there is
+    none."""
     if job.input == STANDARD and sys.stdin.isatty():
         return "standard input is a terminal: pipe a file into it, or name one"
     if job.output == STANDARD and sys.stdout.isatty():
@@ -51,14 +57,19 @@ def find_problem(job: Job) -> str | None:
     except FileNotFoundError:
         if job.input.is_symlink():
             return f"{job.input} is a link to a file that is not there: {os.readlink(job.input)}"
-        return f"no such file: {job.input}" if ":" not in str(job.input) else None  # a URL, which the reader names
+        # The reader has a better sentence for a URL.
+        return f"no such file: {job.input}" if ":" not in str(job.input) else None
     except OSError as error:
         return describe(error)
     return None
 
 
 def restore_file(job: Job, settings: Settings, progress: Callable[[float], None]) -> Outcome:
-    """Restore one file; whatever goes wrong with it is returned, not raised, so that the next file has its turn."""
+    """Restore one file. What goes wrong with it is returned and not raised, so that the next file has its turn.
+
+    Args:
+        progress (callable): is told the share of the file that is done, from 0 to 1.
+    """
     silence_libraries()
     try:
         return _restore(job, settings, progress)
@@ -74,7 +85,7 @@ def _restore(job: Job, settings: Settings, progress: Callable[[float], None]) ->
     from unlossy.hub.audio_unlossy import AudioReader
     from unlossy.hub.restoration_unlossy import restore
 
-    # A file that can't be opened is reported before the model is loaded and a folder made.
+    # The file is opened first, so that a mistake in it shows before the model is loaded and a folder is made.
     source = sys.stdin.buffer if job.input == STANDARD else job.input
     strict, partial = settings.strict, settings.partial
     with offer_partial(), AudioReader(source, track=settings.track, strict=strict, partial=partial) as reader:
@@ -82,10 +93,10 @@ def _restore(job: Job, settings: Settings, progress: Callable[[float], None]) ->
             model = _load_model(settings)
         except (ValueError, OSError, ImportError) as error:
             return Outcome(job, describe(error), fatal=True)
-        except Exception as error:  # what safetensors and PyTorch raise for weights that don't fit
+        except Exception as error:  # safetensors and PyTorch have their own for weights that don't fit
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             return Outcome(job, f"{settings.model or 'the shipped model'} cannot be loaded: {reason}", fatal=True)
-        with contextlib.suppress(FileExistsError, NotADirectoryError):  # a file is in the way: the writer says so
+        with contextlib.suppress(FileExistsError, NotADirectoryError):  # the writer says that a file is in the way
             job.output.parent.mkdir(parents=True, exist_ok=True)
         with _file_for(job.output) as output:
             restored = restore(
@@ -104,8 +115,8 @@ def _restore(job: Job, settings: Settings, progress: Callable[[float], None]) ->
 
 @contextlib.contextmanager
 def _file_for(output: Path) -> Iterator[Path]:
-    """The file to write; standard output gets a copy of one, complete or not at all, since no header is known before
-    the end."""
+    """Give the file to write. For standard output this is a temporary one, which is copied when it is complete, because
+    its header is only known then."""
     if output != STANDARD:
         yield output
         return

@@ -1,8 +1,8 @@
-"""Several files at once, one process a core.
+"""Restores several files at once, with one process for each core.
 
-One network call gains little from a second core, whole files side by side gain nearly all of it. Not
-`concurrent.futures`: an interrupted or killed process must take its half-written file with it, and a process that the
-system kills (memory) must cost one file, not the run.
+A second core makes one call of the network little faster, but two files side by side take little longer than one.
+`concurrent.futures` would not do: an interrupted process must remove its half-written file, and if the system kills a
+process for its memory, only one file may be lost and not the run.
 
     parent                              worker
       Job ─────────────────────────────▶ restore_file
@@ -32,13 +32,16 @@ Report = Callable[[Job, float], None]
 
 
 def count_workers(files: int, processes_here: int) -> tuple[int, int]:
-    """Choose how many processes work side by side, and with how many threads each.
+    """Choose how many processes work side by side, and how many threads each of them has.
 
     Args:
         files (`int`): number of files to restore.
-        processes_here (`int`): number of processes that a launcher started on this machine and that do the same.
+        processes_here (`int`): number of processes that a launcher has started on this machine to do the same.
+
+    Returns:
+        `tuple`: number of processes and of threads, both at least 1.
     """
-    has_affinity = hasattr(os, "sched_getaffinity")  # Linux only; knows the limits of containers and batch systems
+    has_affinity = hasattr(os, "sched_getaffinity")  # on Linux; it respects the limits of containers and batch systems
     cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
     cores = max(1, cores // processes_here)
     workers = min(files, cores)
@@ -50,7 +53,11 @@ def count_workers(files: int, processes_here: int) -> tuple[int, int]:
 
 
 def restore_files(jobs: Sequence[Job], settings: Settings, workers: int, report: Report) -> Iterator[Outcome]:
-    """Restore files in `workers` processes, or in this one if it is a single one, and yield each as it ends."""
+    """Restore files in `workers` processes, or in this one if `workers` is 1, and yield each outcome as it comes.
+
+    Args:
+        report (callable): is told a job and the share of it that is done, from 0 to 1.
+    """
     if workers == 1:
         for job in jobs:
             yield restore_file(job, settings, functools.partial(report, job))
@@ -79,22 +86,24 @@ def restore_files(jobs: Sequence[Job], settings: Settings, workers: int, report:
 
 
 class _Worker:
-    """The parent's side of one process, which has always one job."""
+    """The parent's side of a worker process, which always has one job."""
 
     def __init__(self, settings: Settings, job: Job) -> None:
-        context = multiprocessing.get_context("spawn")  # PyTorch's threads don't survive a fork
+        context = multiprocessing.get_context("spawn")  # a fork would wait for threads of PyTorch that it lacks
         self.connection, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(target=_work, args=(theirs, settings), daemon=True)
         self.process.start()
-        theirs.close()  # so that receiving from a dead process ends
+        theirs.close()  # otherwise receiving from a dead process would never end
         self.give(job)
 
     def give(self, job: Job) -> None:
+        """Send the process its next job."""
         self.job = job
-        with contextlib.suppress(BrokenPipeError):  # it died: receive() tells
+        with contextlib.suppress(BrokenPipeError):  # the process has died, which `receive` reports
             self.connection.send(job)
 
     def receive(self) -> Outcome | float:
+        """Wait for a message: the share of the job that is done, or its outcome, also if the process has died."""
         try:
             return self.connection.recv()
         except (EOFError, OSError):
@@ -103,6 +112,7 @@ class _Worker:
             return Outcome(self.job, f"{self.job.input}: its process died, code {self.process.exitcode} ({reason})")
 
     def stop(self) -> None:
+        """End the process. A half-written file is removed."""
         self.connection.close()
         self.process.terminate()
         self.process.join()
@@ -110,9 +120,9 @@ class _Worker:
 
 def _work(connection: Connection, settings: Settings) -> None:
     """Restore what the parent sends, until it closes the connection or sends SIGTERM."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches every process: the parent decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches all processes, and the parent ends the others
     if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # and so does the end of a terminal
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # so does the end of a terminal
 
     is_ending = False
     last_report = 0.0

@@ -53,9 +53,8 @@ def test_start_imports_nothing_heavy() -> None:
         (["info"], 2, "", "unlossy info: the following arguments are required"),
     ],
 )
-def test_the_process_ends_with_its_code_and_all_its_output(
-    arguments: list[str], code: int, output: str, error: str
-) -> None:
+def test_process(arguments: list[str], code: int, output: str, error: str) -> None:
+    """It ends with the right code, and all its output is written."""
     command = [sys.executable, "-c", "import unlossy_cli; unlossy_cli.process()", *arguments]
     result = subprocess.run(command, capture_output=True, text=True)
     assert (result.returncode, result.stdout[: len(output)], result.stderr[: len(error)]) == (code, output, error)
@@ -193,9 +192,10 @@ def test_unwritable_output(
     assert files_below(tmp_path) == {"song.wav"}
 
 
-def test_a_name_too_long_for_its_result_costs_only_itself(
+def test_name_too_long_for_its_result(
     write_chord: WriteChord, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Only this file fails."""
     write_chord("in/short.wav")
     long = write_chord(f"in/{'a' * 250}.wav")
     assert main(["restore", str(tmp_path / "in"), "--model", str(tiny_model)]) == 1
@@ -225,9 +225,10 @@ def test_a_package_without_its_checkpoint_says_so(
     assert "install unlossy again" in error_of(capsys)
 
 
-def test_damaged_checkpoint_is_named_in_one_sentence(
+def test_damaged_checkpoint(
     write_chord: WriteChord, tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """It is named in one sentence."""
     song = write_chord()
     damaged = tmp_path / "damaged"
     damaged.mkdir()

@@ -49,7 +49,8 @@ def test_there_and_back(
     assert np.abs(audio).max() > 0
 
 
-def test_fewer_bits_are_smaller_and_float_is_exact(write_chord: WriteChord, autoencoder: str, tmp_path: Path) -> None:
+def test_bits(write_chord: WriteChord, autoencoder: str, tmp_path: Path) -> None:
+    """Fewer bits give smaller files, and float is exact."""
     song, sizes = write_chord(), []
     for bits in ("4", "8", "32"):
         file = tmp_path / f"{bits}.safetensors"
@@ -131,9 +132,8 @@ def test_another_models_embedding_is_refused(
     assert "made by the model lively-autoencoder" in error_of(capsys)
 
 
-def test_similar_ranks_copies_first_and_goes_on_after_bad_files(
-    write_chord: WriteChord, autoencoder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_similar(write_chord: WriteChord, autoencoder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Copies rank first, and bad files don't stop the others."""
     song = write_chord("folder/song.wav")
     noise = np.random.default_rng(0).normal(0, 0.1, (30_000, 2))
     soundfile.write(tmp_path / "folder" / "noise.flac", noise, 44_100)

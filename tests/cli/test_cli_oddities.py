@@ -34,9 +34,8 @@ def damaged(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_damaged_file_is_restored_with_a_warning(
-    damaged: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_damaged_file(damaged: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is restored with a warning."""
     options = ["-o", str(tmp_path / "out"), "--model", str(tiny_model)]
     assert main(["restore", str(damaged), *options]) == 0
     warning = f"{damaged} has no audio at 1.25 s: 0.03 s are filled with silence\n"
@@ -53,9 +52,10 @@ def test_a_damaged_file_is_restored_with_a_warning(
     assert capsys.readouterr().err == f"unlossy: warning: {warning}"
 
 
-def test_a_file_without_its_end_is_restored_when_asked(
+def test_file_without_its_end(
     damaged: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """It is restored only if asked for."""
     damaged.write_bytes(damaged.read_bytes()[:15_000])
     options = ["-o", str(tmp_path / "out"), "--model", str(tiny_model)]
     assert main(["restore", str(damaged), *options]) == 2
@@ -82,9 +82,10 @@ def test_failures_are_listed_in_the_order_of_the_files(
     ]
 
 
-def test_one_folder_without_audio_does_not_stop_the_others(
+def test_folder_without_audio(
     damaged: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """It does not stop the others."""
     (tmp_path / "scans").mkdir()
     folders = [str(tmp_path / "scans"), str(damaged.parent)]
     assert main(["restore", *folders, "-o", str(tmp_path / "out"), "--model", str(tiny_model)]) == 0

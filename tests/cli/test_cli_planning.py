@@ -29,7 +29,8 @@ def test_result_lies_beside_a_single_file(tmp_path: Path) -> None:
     assert outputs(jobs, tmp_path) == {"song.mp3": "song.restored.flac"}
 
 
-def test_folder_keeps_its_structure_and_skips_what_is_no_input(tmp_path: Path) -> None:
+def test_folder(tmp_path: Path) -> None:
+    """Its sub-folders are kept, and what is no input is skipped."""
     touch(tmp_path, "in/b/two.OGG", "in/a.mp3", "in/cover.jpg", "in/.hidden.mp3", "in/.trash/x.mp3")
     touch(tmp_path, "in/old.restored.flac", "in/out/earlier.flac")
     jobs, errors, _ = plan_jobs([tmp_path / "in"], str(tmp_path / "in" / "out"), "wav")
@@ -39,7 +40,7 @@ def test_folder_keeps_its_structure_and_skips_what_is_no_input(tmp_path: Path) -
     assert outputs(jobs, tmp_path) == {"in/b/two.OGG": "in/b/two.restored.flac"}
 
 
-def test_results_into_the_folder_of_the_inputs_are_marked(tmp_path: Path) -> None:
+def test_results_beside_inputs_are_marked(tmp_path: Path) -> None:
     touch(tmp_path, "a.flac")
     jobs, *_ = plan_jobs([tmp_path], str(tmp_path), "flac")
     assert outputs(jobs, tmp_path) == {"a.flac": "a.restored.flac"}
@@ -68,7 +69,8 @@ def test_names_that_collide_keep_their_suffixes(tmp_path: Path) -> None:
     assert [job.output.name for job in jobs] == ["song.mp3.restored.flac", "song.wav.restored.flac"]
 
 
-def test_two_inputs_with_one_output_cost_one_of_them(tmp_path: Path) -> None:
+def test_two_inputs_with_one_output(tmp_path: Path) -> None:
+    """One of them fails."""
     touch(tmp_path, "a/song.mp3", "b/song.mp3", "b/other.mp3")
     files = [tmp_path / "a/song.mp3", tmp_path / "b/song.mp3", tmp_path / "b/other.mp3"]
     jobs, errors, _ = plan_jobs(files, f"{tmp_path}/out/", "flac")
@@ -95,7 +97,8 @@ def test_a_folder_without_audio_costs_only_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["all.flac", "all", "new.flac"])
-def test_file_as_output_of_several_inputs_is_refused(tmp_path: Path, name: str) -> None:
+def test_file_as_output_of_several_inputs(tmp_path: Path, name: str) -> None:
+    """It is refused."""
     touch(tmp_path, "all.flac", "all")
     inputs = [tmp_path / "a.mp3", tmp_path / "b.mp3"]
     with pytest.raises(UsageError, match="need a folder"):
@@ -104,7 +107,8 @@ def test_file_as_output_of_several_inputs_is_refused(tmp_path: Path, name: str) 
     assert outputs(jobs, tmp_path) == {"a.mp3": "new.flac/a.flac", "b.mp3": "new.flac/b.flac"}
 
 
-def test_a_name_that_leads_nowhere_does_not_stop_the_others(tmp_path: Path) -> None:
+def test_name_that_leads_nowhere(tmp_path: Path) -> None:
+    """It does not stop the other files."""
     touch(tmp_path, "a.mp3")
     (tmp_path / "loop.mp3").symlink_to("loop.mp3")
     jobs, *_ = plan_jobs([tmp_path, tmp_path / f"{'b' * 300}.mp3"], f"{tmp_path}/out/", "flac")
@@ -123,7 +127,8 @@ def test_errors_are_told_without_numbers(error: Exception, sentence: str) -> Non
     assert describe(error) == sentence
 
 
-def test_recordings_and_videos_in_a_folder_are_found(tmp_path: Path) -> None:
+def test_suffixes_in_a_folder(tmp_path: Path) -> None:
+    """Recordings of all kinds, and videos, are found."""
     kinds = {"webm": "libopus", "mp4": "aac", "m4v": "aac", "mkv": "aac", "3gp": "aac", "3g2": "aac", "mov": "aac"}
     kinds |= {"avi": "libmp3lame", "flv": "libmp3lame", "wmv": "wmav2", "ts": "aac", "m2ts": "aac", "mpg": "mp2"}
     kinds |= {"ogv": "libopus", "nut": "libmp3lame", "rm": "ac3", "vob": "ac3", "voc": "pcm_s16le", "aifc": "pcm_s16le"}

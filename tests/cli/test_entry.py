@@ -60,7 +60,8 @@ def test_mistakes_in_the_code_show_where_they_are() -> None:
         entry.run("unlossy", command)
 
 
-def test_missing_packages_are_named_with_their_extra() -> None:
+def test_missing_packages() -> None:
+    """They are named with the extra that they come with."""
     with pytest.raises(ImportError, match=r"needs no_such_package.*pip install 'unlossy\[eval\]'"):
         entry.require("no_such_package", "eval")
     with (

@@ -33,7 +33,8 @@ def decoded(embedding: Embedding, model: UnlossyAutoencoder, **options: float) -
 
 
 @pytest.mark.parametrize("samples", [1, 30_000, 98_765])
-def test_blocks_give_the_embedding_and_the_audio_of_the_whole(autoencoder: UnlossyAutoencoder, samples: int) -> None:
+def test_blocks(autoencoder: UnlossyAutoencoder, samples: int) -> None:
+    """They give the embedding and the audio of the whole."""
     audio = tones(samples)
     embedding = encode(audio, autoencoder, sampling_rate=RATE, block_seconds=0.2)
     with torch.no_grad():
@@ -60,9 +61,8 @@ def test_rate_length_and_channels_come_back(autoencoder: UnlossyAutoencoder, rat
     assert given.audio.shape == audio.shape
 
 
-def test_files_keep_their_tags_and_stay_within_full_scale(
-    autoencoder: UnlossyAutoencoder, write_chord: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_files(autoencoder: UnlossyAutoencoder, write_chord: Callable[..., Path], tmp_path: Path) -> None:
+    """They keep their tags, and stay within full scale."""
     embedding = replace(encode(write_chord(), autoencoder), tags={"title": ["Chord"]})
     loud = replace(embedding, values=embedding.values * 20)
     result = decode(loud, autoencoder, output=tmp_path / "out.wav", bit_depth="16")
@@ -75,9 +75,10 @@ def test_files_keep_their_tags_and_stay_within_full_scale(
     assert (np.abs(block) > 0.9999).mean() < 0.2
 
 
-def test_an_embedding_of_another_model_or_length_is_refused(
+def test_foreign_embedding(
     autoencoder: UnlossyAutoencoder, make_autoencoder: Callable[..., UnlossyAutoencoder]
 ) -> None:
+    """An embedding of another model or length is refused."""
     embedding = encode(tones(10_000), autoencoder, sampling_rate=RATE)
     other = make_autoencoder(embedding_size=16)
     with pytest.raises(EmbeddingError, match=r"made by the model .* name that one with --model"):
@@ -106,7 +107,8 @@ def test_a_restorer_is_refused(lively_model: UnlossyModel, tiny_model: Path) -> 
         load_autoencoder(tiny_model)
 
 
-def test_the_shipped_autoencoder_rebuilds_what_it_knows_at_eleven_to_one() -> None:
+def test_shipped_autoencoder() -> None:
+    """It rebuilds music with one value for eleven samples."""
     model = load_autoencoder()
     assert model.config.compression_ratio >= 11
     with AudioReader(CANON) as reader:

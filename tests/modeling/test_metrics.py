@@ -18,7 +18,8 @@ from unlossy.metrics import (
 )
 
 
-def test_si_sdr_is_the_ratio_of_energies_whatever_the_level() -> None:
+def test_si_sdr() -> None:
+    """It is the ratio of energies, whatever the level."""
     reference = noise()
     error = noise(seed=1)
     error -= (error * reference).sum() / np.square(reference).sum() * reference
@@ -32,7 +33,8 @@ def test_si_sdr_of_silence_is_refused() -> None:
         si_sdr(np.zeros((2, 100)), noise())
 
 
-def test_a_silent_estimate_is_nothing_but_distortion() -> None:
+def test_silent_estimate() -> None:
+    """It is nothing but distortion."""
     assert si_sdr(noise(), np.zeros_like(noise())) == -100
 
 
@@ -43,7 +45,8 @@ def test_low_pass_keeps_the_samples_in_place() -> None:
     assert low_pass(high, None) is high
 
 
-def test_si_sdr_below_a_cutoff_does_not_see_what_is_above() -> None:
+def test_si_sdr_below_a_cutoff() -> None:
+    """What is above the cutoff does not count."""
     reference = noise()
     treble = noise(seed=1) - low_pass(noise(seed=1), 8000)
     assert si_sdr(reference, reference + treble) < 3
@@ -74,7 +77,8 @@ def test_a_mono_recording_has_no_side() -> None:
     assert mid_side_sdr(np.concatenate([mono, -mono]), noise(seed=1))[0] is None
 
 
-def test_log_spectral_distance_of_a_gain_is_the_gain() -> None:
+def test_log_spectral_distance() -> None:
+    """That of a gain is the gain."""
     reference = noise()
     assert log_spectral_distance(reference, reference) == 0
     assert log_spectral_distance(reference, reference / 2) == pytest.approx(6.02, abs=0.01)
@@ -115,18 +119,21 @@ def louder_above(hz: float, by_db: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("error_db", [6.0, -9.4, 0.0])
-def test_an_error_of_the_treble_level_is_measured_with_its_sign(error_db: float) -> None:
+def test_treble_level(error_db: float) -> None:
+    """An error of it is measured with its sign."""
     assert treble_level(noise(), louder_above(6000, error_db), 6000) == pytest.approx(error_db, abs=0.1)
     # Another waveform of the same level is no error.
     other = low_pass(noise(), 6000) + 10 ** (error_db / 20) * (noise(seed=1) - low_pass(noise(seed=1), 6000))
     assert treble_level(noise(), other, 6000) == pytest.approx(error_db, abs=0.3)
 
 
-def test_the_treble_level_is_a_mean_over_thirds_of_octaves() -> None:
+def test_treble_level_is_a_mean() -> None:
+    """The mean is over thirds of octaves."""
     assert treble_level(noise(), louder_above(9000, 6), 4500) == pytest.approx(3, abs=0.1)  # three bands of six
 
 
-def test_the_treble_level_counts_from_the_cutoff_to_the_edge() -> None:
+def test_treble_level_has_bounds() -> None:
+    """It counts from the cutoff to the edge."""
     assert treble_level(noise(), louder_above(18_000, 20), 6000) == pytest.approx(0, abs=0.1)
     assert treble_level(noise(), louder_above(12_000, 20), 6000, edge_hz=11_900) == pytest.approx(0, abs=0.1)
     assert treble_level(noise(), low_pass(noise(), 6000), 8000) == pytest.approx(-70, abs=5)
@@ -135,7 +142,8 @@ def test_the_treble_level_counts_from_the_cutoff_to_the_edge() -> None:
     assert treble_level(noise(), noise(), 15_000, edge_hz=15_500) is None
 
 
-def test_treble_that_the_original_has_not_got_is_too_loud() -> None:
+def test_treble_that_the_original_lacks() -> None:
+    """It is too loud."""
     dull = low_pass(noise(), 6000)
     assert treble_level(dull, dull, 6000) == 0
     assert treble_level(dull, dull + 1e-5 * noise(seed=1), 6000) == pytest.approx(0, abs=0.1)  # which nobody hears
@@ -160,7 +168,8 @@ def castanets(seconds: float = 1.0) -> np.ndarray:
     return (noise(round(seconds * RATE)) * decay).astype(np.float32)
 
 
-def test_pre_echo_is_the_error_just_before_an_attack() -> None:
+def test_pre_echo() -> None:
+    """It is the error just before an onset."""
     clean = castanets()
     time = np.arange(RATE) / RATE
     error = 0.01 * noise(seed=3)

@@ -22,7 +22,8 @@ def test_a_sine_has_its_level_at_its_frequency() -> None:
     assert levels.max() == pytest.approx(-20, abs=1.5)  # between two bins it is lower
 
 
-def test_long_clips_have_as_many_columns_as_fit_and_all_of_their_power() -> None:
+def test_long_clips() -> None:
+    """Their pictures have as many columns as fit, and all of their power."""
     audio = np.random.default_rng(0).normal(size=(1, 30 * RATE)).astype(np.float32)
     power = pictures.measure_power(audio)
     assert pictures.COLUMNS <= power.shape[1] <= 2 * pictures.COLUMNS
@@ -38,7 +39,8 @@ def test_how_a_clip_is_cut_into_blocks_makes_no_difference() -> None:
     np.testing.assert_allclose(meter.finish(), pictures.measure_power(audio), rtol=1e-5)
 
 
-def test_panels_have_axes_and_the_difference_its_sign() -> None:
+def test_panels() -> None:
+    """They have axes, and the difference has its sign."""
     power = {"Before": pictures.measure_power(tone(1_000, -20)), "After": pictures.measure_power(tone(1_000, -14))}
     figure = pictures.draw_spectrograms(power, 2, RATE)
     panels, bars = figure.axes[:3], figure.axes[3:]

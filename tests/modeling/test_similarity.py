@@ -31,7 +31,8 @@ def autoencoder(make_autoencoder: Callable[..., UnlossyAutoencoder]) -> UnlossyA
     return make_autoencoder()
 
 
-def test_the_same_piece_in_other_codecs_ranks_first(autoencoder: UnlossyAutoencoder, tmp_path: Path) -> None:
+def test_same_piece_in_other_codecs(autoencoder: UnlossyAutoencoder, tmp_path: Path) -> None:
+    """It ranks first."""
     pieces = [write_piece(tmp_path / f"{seed}.flac", seed) for seed in range(4)]
     degrade(pieces[0], tmp_path / "same.mp3", "mp3", 48)
     degrade(pieces[0], tmp_path / "same.opus", "opus", 48)
@@ -71,9 +72,10 @@ def test_best_match_is_the_cosine_of_the_overlap() -> None:
     assert best_match(query[:1], query[:1]) == (pytest.approx(1), 0)
 
 
-def test_a_stored_embedding_must_be_of_the_same_model(
+def test_stored_embedding_of_another_model(
     autoencoder: UnlossyAutoencoder, make_autoencoder: Callable[..., UnlossyAutoencoder], tmp_path: Path
 ) -> None:
+    """It is refused."""
     embedding = encode(write_piece(tmp_path / "a.flac", 0, seconds=1.0), autoencoder)
     path = tmp_path / "a.embedding.safetensors"
     save_embedding(embedding, path, bits=32)

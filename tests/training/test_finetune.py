@@ -80,9 +80,7 @@ def test_a_folder_becomes_a_measured_checkpoint(
 
 
 @pytest.mark.slow
-def test_pairs_that_are_there_already_are_learned_from(
-    base: Path, tiny_pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_existing_pairs(base: Path, tiny_pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """These have no test split."""
     output = tmp_path / "mine"
     words = [str(tiny_pairs), "--model", str(base), "--general", str(tiny_pairs), "--output", str(output)]

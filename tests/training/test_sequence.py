@@ -22,7 +22,8 @@ def run(folder: Path, *words: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_from_an_empty_folder_to_a_measured_checkpoint(tmp_path: Path) -> None:
+def test_sequence(tmp_path: Path) -> None:
+    """From an empty folder to a measured checkpoint."""
     try:
         find_soundfonts()
     except ValueError as error:

@@ -120,7 +120,8 @@ def test_manifest(whole: Path) -> None:
 
 
 @needs_fluidsynth
-def test_killed_and_resumed_on_two_processes_gives_the_same(inputs: Path, whole: Path, tmp_path: Path) -> None:
+def test_killed_and_resumed(inputs: Path, whole: Path, tmp_path: Path) -> None:
+    """A build on two processes that is killed twice gives the same files in the end."""
     output = tmp_path / "clips"
     command = [sys.executable, "-c", f"{SMALL}\nfrom unlossy_training.corpus import build\nbuild.main()"]
     command += arguments(inputs, output, "--workers", "2")
@@ -143,9 +144,8 @@ def test_killed_and_resumed_on_two_processes_gives_the_same(inputs: Path, whole:
 
 
 @needs_fluidsynth
-def test_other_arguments_are_refused_and_more_hours_are_not(
-    inputs: Path, whole: Path, tmp_path: Path, refusal: Callable[..., str]
-) -> None:
+def test_arguments_of_a_later_run(inputs: Path, whole: Path, tmp_path: Path, refusal: Callable[..., str]) -> None:
+    """Other ones are refused, except for more hours, which extend the corpus."""
     output = tmp_path / "clips"
     shutil.copytree(whole, output)
     for more, message in (

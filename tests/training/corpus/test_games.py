@@ -40,7 +40,8 @@ def make_package(folder: Path, package: str, copyright: str) -> Path:
     return folder
 
 
-def test_each_file_has_its_licence_and_held_out_artists_are_left_out(tmp_path: Path) -> None:
+def test_licences_and_excluded_artists(tmp_path: Path) -> None:
+    """Each file has the licence that the copyright file states, and files by excluded artists are deleted."""
     folder = make_package(tmp_path, "naev-data", COPYRIGHT)
     rows = {Path(row["file"]).name: row for row in describe("naev-data", folder, ["held out"])}
     assert set(rows) == {"forest.flac", "other.flac"}
@@ -50,7 +51,8 @@ def test_each_file_has_its_licence_and_held_out_artists_are_left_out(tmp_path: P
     assert rows["other.flac"]["license"] == "GPL-2+"
 
 
-def test_where_the_copyright_file_is_prose_the_licence_is_the_table_s(tmp_path: Path) -> None:
+def test_copyright_file_in_prose(tmp_path: Path) -> None:
+    """The licence is then that of the table in the code."""
     package = next(name for name, license in PACKAGES.items() if license)
     folder = make_package(tmp_path, package, "This package was debianized by Somebody.\n")
     rows = list(describe(package, folder, []))

@@ -27,7 +27,8 @@ def test_equalisers_vary_gently_and_clip_nothing() -> None:
     assert np.std(gains, axis=0).min() > 1
 
 
-def test_a_foreground_is_as_loud_as_promised_however_long_it_pauses() -> None:
+def test_foreground_level() -> None:
+    """Pauses don't count for the level of a foreground."""
     time = np.arange(4 * RATE) / RATE
     backing = noise(4 * RATE, level=0.05)
     tone = 0.1 * np.sin(2 * np.pi * 997 * time, dtype=np.float32)
@@ -51,7 +52,8 @@ def test_limiter_keeps_the_threshold() -> None:
     np.testing.assert_array_equal(limit(audio * 0.1, 1.0), audio * np.float32(0.1))
 
 
-def test_finished_clips_are_finite_and_within_their_levels() -> None:
+def test_finished_clips() -> None:
+    """They are finite, and their levels are within bounds."""
     audio = noise(20_000, level=0.3)
     for seed in range(20):
         rng = np.random.default_rng(seed)

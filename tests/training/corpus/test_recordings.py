@@ -52,7 +52,8 @@ def test_unusable_files(tmp_path: Path) -> None:
     examine(tmp_path / "good.wav")
 
 
-def test_lossy_files_are_good_enough_where_asked_for_and_at_a_high_bitrate(tmp_path: Path) -> None:
+def test_lossy_recordings(tmp_path: Path) -> None:
+    """They are accepted only if asked for, and at a high bitrate."""
     soundfile.write(tmp_path / "rich.ogg", noise(3), RATE, compression_level=0.1)
     soundfile.write(tmp_path / "poor.ogg", 0.01 * np.sin(np.arange(3 * RATE) / 20), RATE, compression_level=1.0)
     examine(tmp_path / "rich.ogg", lossy=True)
@@ -98,7 +99,8 @@ def test_groups_join_parts_of_one_thing(title: str, group: str) -> None:
 
 
 @pytest.mark.parametrize("rate", [48_000, 88_200, 96_000])
-def test_resampling_keeps_the_band_and_has_no_steep_edge(rate: int) -> None:
+def test_resampling_has_no_steep_edge(rate: int) -> None:
+    """The band below the edge is kept."""
     time = np.arange(rate) / rate
     tone = np.sin(2 * np.pi * 5000 * time).astype(np.float32)
     resampled = resample(tone[None], rate)
@@ -110,7 +112,8 @@ def test_resampling_keeps_the_band_and_has_no_steep_edge(rate: int) -> None:
     assert np.abs(np.diff(levels[:-3])).max() < 5  # [dB] from one band of 0.55 kHz to the next, up to 20.4 kHz
 
 
-def test_an_odd_rate_is_taken_to_the_nearest_100_hz() -> None:
+def test_odd_rate() -> None:
+    """It is rounded to hundreds of hertz."""
     audio = noise(1, 48_017).T
     np.testing.assert_array_equal(resample(audio, 48_017), resample(audio, 48_000))
 

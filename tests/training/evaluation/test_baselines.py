@@ -38,7 +38,8 @@ def test_only_what_is_above_the_cutoff_changes(clean: np.ndarray, degraded: np.n
     assert oracle_noise(degraded, None, clean) is degraded
 
 
-def test_the_oracle_has_the_shape_of_the_treble_and_copy_up_has_not(clean: np.ndarray, degraded: np.ndarray) -> None:
+def test_oracle_and_copy_up(clean: np.ndarray, degraded: np.ndarray) -> None:
+    """The oracle has the envelope of the treble, and copy-up has not."""
     copied, oracle = copy_up(degraded, CUTOFF), oracle_noise(degraded, CUTOFF, clean)
     distance, *others = (log_spectral_distance(clean, audio) for audio in (oracle, copied, degraded))
     assert distance < min(others) - 1
@@ -50,7 +51,8 @@ def test_the_oracle_has_the_shape_of_the_treble_and_copy_up_has_not(clean: np.nd
 
 
 @pytest.mark.parametrize(("channels", "samples"), [(1, 1), (2, 5120), (2, 30_001)])
-def test_the_linear_autoencoder_loses_nothing_with_as_many_values_as_samples(channels: int, samples: int) -> None:
+def test_linear_autoencoder_is_exact(channels: int, samples: int) -> None:
+    """With as many values as samples nothing is lost."""
     audio = noise(samples, channels)
     basis = fit_linear([audio], size=1024)
     values = linear_encode(audio, basis)
@@ -58,7 +60,9 @@ def test_the_linear_autoencoder_loses_nothing_with_as_many_values_as_samples(cha
     np.testing.assert_allclose(linear_decode(values, basis, audio.shape), audio, atol=1e-5)
 
 
-def test_the_linear_autoencoder_keeps_what_most_of_the_energy_is_in() -> None:
+def test_linear_autoencoder_keeps_most_energy() -> None:
+    """With few values it keeps the directions that have most of the energy."""
+
     def pink(seconds: int, seed: int) -> np.ndarray:
         spectrum = np.fft.rfft(np.random.default_rng(seed).normal(size=(2, seconds * SAMPLING_RATE)))
         frequency = np.fft.rfftfreq(seconds * SAMPLING_RATE, 1 / SAMPLING_RATE)

@@ -52,7 +52,8 @@ def make_setup(lively_folder: Path, tmp_path: Path) -> Callable[..., Setup]:
     return make
 
 
-def test_rows_compare_input_restored_and_baselines(songs: Path, make_setup: Callable[..., Setup]) -> None:
+def test_rows(songs: Path, make_setup: Callable[..., Setup]) -> None:
+    """They compare the input, what was restored and baselines with the original."""
     (case,) = find_recordings(songs, [("mp3", 64)])
     row = measure(case, make_setup(baselines=True))
     assert (row["clip"], row["codec"], row["kbps"]) == ("disc/chord.flac", "mp3", 64)
@@ -218,9 +219,8 @@ def test_bad_files_say_what_is_wrong(tmp_path: Path, content: str, reason: str) 
         Case("bad", "mp3", 64, path).audio()
 
 
-def test_the_command_writes_everything_and_counts_what_it_left_out(
-    songs: Path, lively_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_command(songs: Path, lively_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It writes figures, tables and plots, and counts what it has left out."""
     pytest.importorskip("matplotlib")
     (songs / "broken.flac").write_text("no audio")
     arguments = [str(songs), "--model", str(lively_folder), "--cache", str(tmp_path / "cache"), "--workers", "1"]
@@ -240,9 +240,10 @@ def test_the_command_writes_everything_and_counts_what_it_left_out(
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in (tmp_path / "plots").iterdir())
 
 
-def test_an_autoencoder_is_measured_beside_codecs_and_the_linear_one(
+def test_autoencoder(
     songs: Path, make_autoencoder: Callable[..., UnlossyAutoencoder], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """It is measured beside codecs and the linear autoencoder."""
     pytest.importorskip("matplotlib")
     make_autoencoder(embedding_size=92).save_pretrained(tmp_path / "model")
     (songs / "broken.flac").write_text("no audio")
@@ -321,7 +322,8 @@ def test_one_folder_and_the_rest() -> None:
     }
 
 
-def test_figures_are_kept_when_only_words_of_the_code_change() -> None:
+def test_cache_ignores_comments() -> None:
+    """Figures stay in the cache when only comments, docstrings or formatting of the code change."""
     code = 'def double(x):\n    """Twice."""\n    return 2 * x  # fast\n'
     assert measuring.code_of(code) == measuring.code_of("def double(x):\n    return (2 * x)\n")
     assert measuring.code_of(code) != measuring.code_of(code.replace("2", "3"))

@@ -26,7 +26,8 @@ def training() -> Iterator[tuple[Accelerator, Any, Progress]]:
 Training = tuple[Accelerator, Any, Progress]
 
 
-def test_states_are_whole_and_the_last_two_are_kept(training: Training, tmp_path: Path) -> None:
+def test_states(training: Training, tmp_path: Path) -> None:
+    """They are complete, and the last two are kept."""
     accelerator, model, progress = training
     for step in (1, 2, 10):
         model.weight.data.fill_(step)
@@ -67,7 +68,8 @@ def test_a_full_disk_leaves_the_earlier_state(training: Training, tmp_path: Path
     assert state.name == "step_000002"
 
 
-def test_a_file_in_the_place_of_the_folder_is_named(training: Training, tmp_path: Path) -> None:
+def test_file_in_place_of_a_folder(training: Training, tmp_path: Path) -> None:
+    """It is named."""
     (tmp_path / "state").write_text("")
     with pytest.raises(OSError, match="step_000001"):
         save_state(training[0], tmp_path, 1)

@@ -21,7 +21,8 @@ def test_both_sides_go_through_the_same_equaliser() -> None:
     assert not torch.allclose(gains[0, 0], gains[0, 1], rtol=0.1), "each pair has its own"
 
 
-def test_levels_change_moderately_and_some_treble_fades_out() -> None:
+def test_gains() -> None:
+    """Levels change moderately, and some treble fades out."""
     torch.manual_seed(0)
     sides = torch.randn(1, 200, 1, RATE // 4)
     gains = 20 * torch.log10((spectra(equalise(sides, RATE)) / spectra(sides)).abs())[0, :, 0]

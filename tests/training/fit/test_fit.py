@@ -87,7 +87,7 @@ def same(first: list[dict[str, float]], second: list[dict[str, float]], toleranc
 
 
 @pytest.mark.slow
-def test_killed_at_a_random_step_it_resumes_to_the_same_curve(tiny_pairs: Path, tmp_path: Path) -> None:
+def test_killed_and_resumed(tiny_pairs: Path, tmp_path: Path) -> None:
     """By kill -9."""
     fields = {"max_steps": 24, "validation_clips": 2, "validate_every": 4, "save_every": 3}
     whole = run(tiny_pairs, tmp_path / "whole", **fields)
@@ -119,9 +119,8 @@ def test_a_lost_state_is_made_up_for(fields: dict[str, Any], tiny_pairs: Path, t
 
 
 @pytest.mark.slow
-def test_two_processes_are_one_with_twice_the_accumulation(
-    tiny_pairs: Path, tmp_path: Path, lively_model: UnlossyModel
-) -> None:
+def test_two_processes(tiny_pairs: Path, tmp_path: Path, lively_model: UnlossyModel) -> None:
+    """They learn what one process with twice the accumulation learns."""
     lively_model.save_pretrained(tmp_path / "lively")  # whose detail can be heard
     fields: dict[str, Any] = {"from_checkpoint": tmp_path / "lively", "validation_clips": 2}
     fields |= {"max_steps": 4, "validate_every": 2}
@@ -147,7 +146,8 @@ def test_sigterm_ends_a_run_cleanly(tiny_pairs: Path, tmp_path: Path) -> None:
     UnlossyModel.from_pretrained(tmp_path / "out")
 
 
-def test_the_checkpoint_loads_and_further_runs_start_from_it(tiny_pairs: Path, tmp_path: Path) -> None:
+def test_checkpoint(tiny_pairs: Path, tmp_path: Path) -> None:
+    """It loads with `from_pretrained`, and further runs start from it."""
     log = run(tiny_pairs, tmp_path / "a", max_steps=3, validation_clips=3, tracker="tensorboard")
     assert {"step", "loss", "waveform", "zones", "envelope", "grad_norm", "waiting"} <= log[0].keys()
     assert {"validation_loss", "validation_si_sdr_delta_0", "validation_si_sdr_delta_1"} <= log[-1].keys()
@@ -191,7 +191,8 @@ def test_the_detail_learns_alone_and_resumes(tiny_pairs: Path, tmp_path: Path) -
     assert all(name.startswith("detail_head.") for name in changed)
 
 
-def test_weights_are_written_on_the_way_to_the_learned_ones(tiny_pairs: Path, tmp_path: Path) -> None:
+def test_learned_share(tiny_pairs: Path, tmp_path: Path) -> None:
+    """With `learned` below 1 the weights lie between those before and the learned ones."""
     run(tiny_pairs, tmp_path / "a", max_steps=1)
     start = UnlossyModel.from_pretrained(tmp_path / "a").state_dict()
     written = []
@@ -232,9 +233,8 @@ def test_patience_ends_a_run_and_keeps_the_best(
     assert "nothing left to do" in capsys.readouterr().err
 
 
-def test_bad_pairs_are_counted_and_too_many_are_an_error(
-    tiny_pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_pairs(tiny_pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are counted, and too many of them are an error."""
     rows: list[dict[str, Any]] = list(load_pairs(str(tiny_pairs), "train"))
     broken = {"bytes": b"junk", "path": "broken.mp3"}
     for count in (1, 4):
@@ -258,7 +258,8 @@ def test_nan_stops_the_run_and_keeps_the_batch(tiny_pairs: Path, tmp_path: Path)
     assert batch["labels"].shape == (2, 2, 8820)
 
 
-def test_a_full_disk_is_named_and_the_earlier_state_kept(tiny_pairs: Path, tmp_path: Path) -> None:
+def test_full_disk(tiny_pairs: Path, tmp_path: Path) -> None:
+    """It is named, and the earlier state stays."""
     run(tiny_pairs, tmp_path, max_steps=1)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))

@@ -56,7 +56,7 @@ def test_what_is_not_finite_changes_no_weight() -> None:
     assert all(torch.equal(weight, start[name]) for name, weight in model.state_dict().items())
 
 
-def test_an_envelope_starts_as_the_best_linear_one() -> None:
+def test_envelope_starts_as_the_linear_one() -> None:
     torch.manual_seed(0)
     model = UnlossyAutoencoder(UnlossyAutoencoderConfig(**TINY_AUTOENCODER)).eval()
     coder = model.envelope_coder

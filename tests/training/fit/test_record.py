@@ -24,7 +24,7 @@ def test_each_owner_is_named_once() -> None:
     assert merged == [known[0], owner("CC0-1.0", "B"), owner("MIT", ""), owner("CC0-1.0 + MIT", "A + C")]
 
 
-def test_a_run_adds_itself_to_what_it_started_from(tmp_path: Path) -> None:
+def test_run_is_added_to_the_record(tmp_path: Path) -> None:
     base, pairs = tmp_path / "base", tmp_path / "pairs"
     for folder in (base, pairs):
         folder.mkdir()

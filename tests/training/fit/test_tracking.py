@@ -14,9 +14,8 @@ from unlossy_training.fit.validation import Example
 
 
 @pytest.mark.parametrize("matplotlib", [True, False])
-def test_tensorboard_gets_curves_audio_and_spectrograms(
-    matplotlib: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tensorboard(matplotlib: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets curves, audio and spectrograms."""
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     if matplotlib:
         pytest.importorskip("matplotlib")

@@ -18,7 +18,8 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)  # 5 s an epoch of a stream
 
 
-def test_a_model_that_changes_nothing_has_deltas_of_zero(tiny_pairs: Path, tiny_model: Path) -> None:
+def test_model_that_changes_nothing(tiny_pairs: Path, tiny_model: Path) -> None:
+    """All its differences from the input are 0."""
     model = UnlossyModel.from_pretrained(tiny_model)
     for streaming in (False, True):
         pairs = load_pairs(str(tiny_pairs), "validation", streaming=streaming)
@@ -29,7 +30,8 @@ def test_a_model_that_changes_nothing_has_deltas_of_zero(tiny_pairs: Path, tiny_
         assert examples[0].input.shape == examples[0].restored.shape == examples[0].original.shape
 
 
-def test_untouched_clips_have_no_delta_and_bad_ones_are_named(tiny_pairs: Path, lively_model: UnlossyModel) -> None:
+def test_untouched_and_bad_clips(tiny_pairs: Path, lively_model: UnlossyModel) -> None:
+    """Untouched clips have no difference in SI-SDR, and bad ones are named."""
     rows: list[dict[str, Any]] = list(load_pairs(str(tiny_pairs), "validation"))
     rows[0] = rows[0] | {"degraded": rows[0]["clean"], "level": 1.0}
     validation = Validation(Accelerator(cpu=True), datasets.Dataset.from_list(rows[:1]), 1)

@@ -74,7 +74,8 @@ def test_clips_are_encoded_on_the_way(tmp_path: Path) -> None:
     assert owners == [{"license": "CC0-1.0", "attribution": "somebody"}]
 
 
-def test_segments_are_the_same_whenever_they_are_drawn(cells: Path) -> None:
+def test_segments_are_deterministic(cells: Path) -> None:
+    """A segment is the same whenever it is drawn."""
     segments = CellSegments(Cells([str(cells)], "train", CONFIG), 64, 0, CONFIG)
     first, again, other = segments[3], segments[3], segments[4]
     assert torch.equal(first["level"], again["level"])
@@ -114,7 +115,7 @@ def test_fit_learns_from_cells(cells: Path, tmp_path: Path) -> None:
     assert figures["loss"] == pytest.approx(lines[-1]["validation_loss"], rel=1e-4)
 
 
-def test_level_error_is_signed_and_given_by_octave(cells: Path) -> None:
+def test_level_errors(cells: Path) -> None:
     """An untrained model fills nothing: where everything above 11 kHz is lost, its level is far too low."""
     validation = CellValidation([str(cells)], CONFIG)
     start = validation.cells.rows[0]["start"]

@@ -59,7 +59,8 @@ def test_edge_of_an_earlier_codec() -> None:
     assert making.earlier_edge(low_pass(clean, 8_000.0)) is None, "the original ended there"
 
 
-def test_level_is_exact_where_it_can_be_told_and_one_where_not() -> None:
+def test_level_is_exact_or_one() -> None:
+    """It is exact where a band is preserved, and 1 where none is."""
     clean = clip(0.7)
     assert making.level(clean, clean) == 1.0
     assert making.level(clean, clean * np.float32(0.5)) == pytest.approx(0.5)
@@ -139,7 +140,8 @@ def test_same_seed_same_pair(tmp_path: Path) -> None:
         assert first == again
 
 
-def test_variations_of_a_clip_are_pairs_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variations of a clip are pairs of their own."""
     monkeypatch.setattr(making, "draw_recipe", lambda random, channels: Recipe("mp3", 64))
     row = write_clip(tmp_path, clip(1.5))
     rows = [making.make_pair(row | {"variation": number}, tmp_path, seed=0) for number in ("", "1", "2", "1")]

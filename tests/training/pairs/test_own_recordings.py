@@ -22,7 +22,8 @@ def write(folder: Path, count: int, seconds: float = 8.5) -> Path:
     return folder
 
 
-def test_a_recording_is_in_one_split_and_stays_there(tmp_path: Path) -> None:
+def test_splits(tmp_path: Path) -> None:
+    """A recording is in one split and mostly stays there when others are added."""
     splits = own_recordings.split(find_recordings("real", write(tmp_path, 10, seconds=2)))
     assert Counter(splits.values()) == {"train": 6, "validation": 2, "test": 2}
     write(tmp_path, 11, seconds=2)
@@ -56,7 +57,8 @@ def test_clean_files_are_encoded_as_asked(tmp_path: Path) -> None:
         own_recordings.build(tmp_path / "own", tmp_path / "work", [("mp3", 96)])
 
 
-def test_codecs_are_found_in_the_files_that_a_user_has(tmp_path: Path) -> None:
+def test_codecs_of_a_folder(tmp_path: Path) -> None:
+    """Codecs and bitrates are those of the files that a user has."""
     audio = clip(3)
     for name, codec, kbps in (("a.mp3", "mp3", 64), ("b.mp3", "mp3", 64), ("c.opus", "opus", 96)):
         (tmp_path / name).write_bytes(encode(audio, RATE, codec, kbps))

@@ -49,7 +49,7 @@ def test_segments_depend_on_seed_and_index_alone(tiny_pairs: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [Segments, StreamedSegments])
-def test_position_workers_and_processes_change_nothing(kind: Any, tiny_pairs: Path) -> None:
+def test_position_workers_and_processes(kind: Any, tiny_pairs: Path) -> None:
     """Three epochs of eight rows."""
     pairs = load_pairs(str(tiny_pairs), "train", streaming=kind is StreamedSegments)
     whole = take(kind(pairs, 3000, seed=1), 12)
@@ -64,7 +64,8 @@ def test_position_workers_and_processes_change_nothing(kind: Any, tiny_pairs: Pa
     assert not torch.equal(whole[0]["labels"], whole[1]["labels"])
 
 
-def test_a_stream_skips_whole_epochs_without_reading_them(tiny_pairs: Path) -> None:
+def test_stream_skips_epochs(tiny_pairs: Path) -> None:
+    """Whole epochs before a position are not read."""
     pairs = load_pairs(str(tiny_pairs), "train", streaming=True)
     segments = StreamedSegments(pairs, 3000, seed=1)
     whole = take(segments, 12)
@@ -75,7 +76,8 @@ def test_a_stream_skips_whole_epochs_without_reading_them(tiny_pairs: Path) -> N
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_pairs_that_cannot_be_used_are_replaced_and_named(streaming: bool, tiny_pairs: Path) -> None:
+def test_unusable_pairs(streaming: bool, tiny_pairs: Path) -> None:
+    """They are replaced and named."""
     rows = rows_of(tiny_pairs)
     rows[2]["degraded"] = {"bytes": b"junk", "path": "broken.mp3"}
     rows[5]["clean"] = None
@@ -143,7 +145,8 @@ def test_a_share_comes_from_general_pairs(streaming: bool, tiny_pairs: Path) -> 
     assert np.mean([path == pairs[1]["clean"]["path"] for path in drawn]) == pytest.approx(0.25, abs=0.04)
 
 
-def test_labels_are_known_up_to_the_edge_of_an_earlier_codec(tiny_pairs: Path) -> None:
+def test_labels_are_known_up_to_an_edge(tiny_pairs: Path) -> None:
+    """Above the edge of an earlier codec nothing is learned."""
     rows = rows_of(tiny_pairs)
     assert known_up_to(rows[0]) == float("inf")
     assert known_up_to(rows[0] | {"edge_hz": 16_000.0}) == 15_700

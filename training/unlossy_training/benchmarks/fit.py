@@ -9,7 +9,6 @@ those that a large matrix product reaches in the same precision.
 """
 
 import argparse
-import io
 import json
 import statistics
 import time
@@ -19,7 +18,6 @@ from typing import Any, Literal
 
 import datasets
 import numpy as np
-import soundfile
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
@@ -29,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from unlossy.codecs import SAMPLING_RATE, encode
 from unlossy_cli import entry
 
+from ..corpus.recordings import flac
 from ..fit.config import FitConfig
 from ..fit.learning import Learner, prepare
 from ..pairs.segments import Batch, batches, load_pairs
@@ -47,11 +46,9 @@ def synthesise_pairs(count: int = 8, seconds: float = 4.0) -> datasets.Dataset:
         pitches = random.uniform(100, 8000, (2, 4, 1))
         notes = np.sin(2 * np.pi * pitches * axis).mean(axis=1) * np.exp(-4 * (axis % 0.5))
         clean = (0.4 * notes + 0.02 * random.normal(size=notes.shape)).astype(np.float32)
-        buffer = io.BytesIO()
-        soundfile.write(buffer, clean.T, SAMPLING_RATE, format="FLAC")
         rows.append(
             {
-                "clean": {"bytes": buffer.getvalue(), "path": "notes.flac"},
+                "clean": {"bytes": flac(clean), "path": "notes.flac"},
                 "degraded": {"bytes": encode(clean, SAMPLING_RATE, "mp3", 64), "path": "notes.mp3"},
                 "level": 0.95,  # LAME's
                 "edge_hz": None,

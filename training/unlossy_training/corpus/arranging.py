@@ -1,4 +1,4 @@
-"""Arranging a score anew: random excerpt, tempo, key, instruments, doubled parts, panning and drums, as MIDI events.
+"""Arranges a score anew: draws an excerpt, tempo, key, instruments, doubled parts, panning and drums, as MIDI events.
 
     vary(mido.MidiFile("tune.mid"), 30.0, np.random.default_rng(0)).save("variation.mid")
 
@@ -14,20 +14,20 @@ import numpy as np
 DRUMS = 9  # General MIDI's percussion channel, counted from 0
 DRUM_KITS = (0, 8, 16, 24, 25, 32, 40)
 BRUSH_KIT = 40
-MELODIC_PROGRAMS = 112  # General MIDI's first programs; percussive ones and sound effects follow
-KEPT_CONTROLS = {1, 11, 64}  # modulation, expression, pedal: how it is played; the others say how it sounds
-LAYER_SHARE = 0.25  # of the parts that are doubled by another instrument
-GROOVE_SHARE = 0.4  # of the arrangements that get drums if they have none
+MELODIC_PROGRAMS = 112  # of General MIDI, before percussive ones and sound effects
+KEPT_CONTROLS = {1, 11, 64}  # modulation, expression and pedal belong to the music; the others choose a sound
+LAYER_SHARE = 0.25  # of the parts are doubled by another instrument
+GROOVE_SHARE = 0.4  # of the arrangements without drums get some
 
 Event = tuple[float, mido.Message]  # time [s] from the start
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """A bar of four beats for drums: in every beat, what is struck when, as fractions of a beat."""
+    """A bar of four beats for drums. Times are fractions of a beat."""
 
-    drums: Sequence[Sequence[tuple[float, int]]]  # for each beat of the bar: (when, note)
-    cymbals: Sequence[Sequence[float] | None]  # for each beat: when; None: in straight halves or quarters
+    drums: Sequence[Sequence[tuple[float, int]]]  # time and note of each hit, for each beat of the bar
+    cymbals: Sequence[Sequence[float] | None]  # times for each beat, or None for straight halves or quarters
     cymbal_notes: Sequence[int] = (42, 51, 44)  # closed hi-hat, ride, pedal hi-hat
     brushes: bool = False
 
@@ -51,11 +51,12 @@ PATTERNS = {
 
 
 def groove(start: float, beat: float, seconds: float, rng: np.random.Generator, pattern: str = "rock") -> list[Event]:
-    """Drums in one of `PATTERNS`, with a crash every sixteen beats.
+    """Play drums in one of `PATTERNS`, with a crash every sixteen beats.
 
     Args:
-        start, seconds (`float`): where they begin and end [s].
+        start, seconds (`float`): times at which they begin and end [s].
         beat (`float`): time between beats [s].
+        pattern (`str`, defaults to "rock"): a key of `PATTERNS`.
     """
     bar = PATTERNS[pattern]
     cymbal = int(rng.choice(bar.cymbal_notes))
@@ -84,7 +85,7 @@ def groove(start: float, beat: float, seconds: float, rng: np.random.Generator, 
 
 
 def vary(piece: mido.MidiFile, seconds: float, rng: np.random.Generator) -> mido.MidiFile:
-    """A random excerpt of `seconds` [s] of a piece in another tempo, key and scoring.
+    """Arrange a random excerpt of a piece, `seconds` [s] long, in another tempo, key and scoring.
 
     Raises:
         ValueError: the piece has no notes.
@@ -124,7 +125,7 @@ def vary(piece: mido.MidiFile, seconds: float, rng: np.random.Generator) -> mido
         kit = BRUSH_KIT if PATTERNS[pattern].brushes else kit
     played += layers(played, rng)
     scored = [*scoring(events, kit, rng), *played]
-    # FluidSynth renders until the last note has died away: a note without an end would fill the disk.
+    # FluidSynth renders until the last note has decayed, so that a note without an end would fill the disk.
     for channel in range(16):
         for control in (64, 123):  # pedal, all notes off
             message = mido.Message("control_change", channel=channel, control=control, value=0)
@@ -133,7 +134,8 @@ def vary(piece: mido.MidiFile, seconds: float, rng: np.random.Generator) -> mido
 
 
 def timed_events(piece: mido.MidiFile, stretch: float) -> tuple[list[Event], float]:
-    """What a piece plays at which time, stretched by a factor, and its beat [s] in the end."""
+    """Return the events of a piece, with times multiplied by a factor, and the time between beats of its last tempo
+    [s]."""
     events: list[Event] = []
     tempo, now = 500_000, 0.0  # [µs a beat], [s]
     for message in piece:
@@ -146,7 +148,8 @@ def timed_events(piece: mido.MidiFile, stretch: float) -> tuple[list[Event], flo
 
 
 def scoring(events: Iterable[Event], kit: int, rng: np.random.Generator) -> list[Event]:
-    """Instrument, volume and panning of all 16 channels, drawn anew: the piece's own instrument, a relative, or any."""
+    """Draw the instrument, volume and panning of all 16 channels. The instrument is the piece's own, one of the same
+    family, or any."""
     own: dict[int, int] = {}
     for _, message in events:
         if message.type == "program_change":
@@ -168,7 +171,7 @@ def scoring(events: Iterable[Event], kit: int, rng: np.random.Generator) -> list
 
 
 def layers(played: Sequence[Event], rng: np.random.Generator) -> list[Event]:
-    """A second instrument for some parts, on a channel that is free, in unison or an octave apart."""
+    """Double some parts by another instrument on a free channel, in unison or an octave apart."""
     struck = {message.channel for _, message in played if message.type == "note_on" and message.velocity}
     free = [channel for channel in range(16) if channel != DRUMS and channel not in struck]
     doubled: list[Event] = []
@@ -182,13 +185,13 @@ def layers(played: Sequence[Event], rng: np.random.Generator) -> list[Event]:
             changes = {"channel": target}
             if message.type in ("note_on", "note_off"):
                 changes["note"] = int(np.clip(message.note + octave, 0, 127))
-                changes["velocity"] = int(np.ceil(message.velocity * softness))  # 0 would be an end
+                changes["velocity"] = int(np.ceil(message.velocity * softness))  # a velocity of 0 would end the note
             doubled.append((time, message.copy(**changes)))
     return doubled
 
 
 def midi_file(events: Iterable[Event]) -> mido.MidiFile:
-    """A MIDI file of events at absolute times [s]."""
+    """Make a MIDI file of events with absolute times [s]."""
     file = mido.MidiFile(ticks_per_beat=480)
     track = mido.MidiTrack()
     file.tracks.append(track)

@@ -66,12 +66,12 @@ def begin(output: Path, description: dict[str, Any], hours: float) -> Path:
             if begun.get(name) != value:
                 was, now = (f" ({given})" if name.startswith("--") else "" for given in (begun.get(name), value))
                 raise ValueError(
-                    f"{output} was begun with other {name}{was} than now{now}; choose another folder or delete it."
+                    f"{output} was begun with other {name}{was} than now{now}; choose another folder or delete it"
                 )
         if begun["hours"] > hours:
-            raise ValueError(f"{output} was begun with --hours {begun['hours']:g}; {hours:g} is less.")
+            raise ValueError(f"{output} was begun with --hours {begun['hours']:g}; {hours:g} is less")
     elif output.exists() and any(path.suffix != ".part" for path in output.rglob("*") if path.is_file()):
-        raise ValueError(f"{output} is not empty; choose another folder or delete it.")
+        raise ValueError(f"{output} is not empty; choose another folder or delete it")
     for folder in ("renders", "scores"):
         (work / folder).mkdir(parents=True, exist_ok=True)
     forget_torn(output)
@@ -105,7 +105,7 @@ def build(output: Path, request: Request, *, hours: float, workers: int = 1) -> 
         OSError: a file can't be written. The same call goes on from there.
     """
     if not CLIP_SECONDS / 3600 <= hours < 1e6:  # false for NaN, too
-        raise ValueError(f"{hours:g} hours are less than a clip of {CLIP_SECONDS:g} s, or more than there is time for.")
+        raise ValueError(f"{hours:g} hours are less than a clip of {CLIP_SECONDS:g} s, or more than there is time for")
     count = round(hours * 3600 / CLIP_SECONDS)
     materials, remarks = gather(request)
     work = begin(output, describe(request, materials), hours)

@@ -1,10 +1,10 @@
-"""Pieces that are made up by rule, so that a corpus from free packages alone has more than a dozen harmonies.
+"""Composes pieces by rule, so that a corpus from free packages alone has more than a dozen harmonies.
 
     compose((0, 7)).save("made_up.mid")
 
-A key and a mode, a chord progression, a bass, an accompaniment, a melody over the scale that repeats its rhythm, and
-sometimes a second voice. Nobody would buy it, but a codec has the same trouble with it as with any other notes. The
-same numbers give the same piece. Instruments and drums come with the arrangement (`arranging.vary`).
+A piece has a key and a mode, a chord progression, a bass, an accompaniment, a melody that repeats its rhythm, and
+sometimes a second voice. It is no great music, but as hard to encode as any other. The same numbers give the same
+piece. Instruments and drums come with the arrangement (`arranging.vary`).
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,11 @@ BASS, CHORDS, MELODY, SECOND = 0, 1, 2, 3  # channels
 
 
 def compose(seed: Sequence[int]) -> mido.MidiFile:
-    """A piece of 32 bars in four parts at most, one to two minutes long."""
+    """Compose a piece of 32 bars in up to four parts, one to two minutes long.
+
+    Args:
+        seed: the numbers that decide on the piece.
+    """
     rng = np.random.default_rng(list(seed))
     scale = SCALES[int(rng.integers(len(SCALES)))]
     key = int(rng.integers(-5, 7))
@@ -45,7 +49,7 @@ def compose(seed: Sequence[int]) -> mido.MidiFile:
 
     def play(channel: int, note: int, start: float, length: float, velocity: float) -> None:
         loudness = int(np.clip(velocity + rng.normal(0, 8), 1, 127))
-        late = abs(rng.normal(0, 0.006))  # [s]; nobody plays exactly on the beat
+        late = abs(rng.normal(0, 0.006))  # [s], because nobody plays exactly on the beat
         events.append((start * beat + late, mido.Message("note_on", channel=channel, note=note, velocity=loudness)))
         events.append((start * beat + late + length * beat, mido.Message("note_off", channel=channel, note=note)))
 
@@ -75,7 +79,7 @@ def compose(seed: Sequence[int]) -> mido.MidiFile:
         when = 0.0
         for length in motifs[1] if bar % 4 == 3 or part == 2 else motifs[0]:
             if length > 0:
-                # From beat to beat the melody meets the chord, between them it wanders; it turns back at its limits.
+                # On beats the melody meets the chord, and between them it moves by steps. It turns back at its limits.
                 step = int(rng.integers(-2, 3)) - (degree > 11) * 2 + (degree < -2) * 2
                 degree += step
                 if when == int(when):

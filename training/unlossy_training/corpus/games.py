@@ -24,8 +24,8 @@ from unlossy_cli import entry
 from .build import write_table
 from .recordings import LOSSY_SUFFIXES, SUFFIXES
 
-# Where Debian's copyright file is not in the machine-readable format, the licence that it states for the music. All of
-# Debian's main section may be used for any purpose.
+# The packages, with the licence that Debian's copyright file states for the music where it is not machine-readable. All
+# of Debian's main section may be used for any purpose.
 PACKAGES = {
     **dict.fromkeys(
         (
@@ -44,14 +44,17 @@ PACKAGES = {
     "warmux-data": "GPL-2+",
     "wesnoth-1.16-music": "GPL-2+",
 }
-SHORTEST_FILE = 400_000  # [bytes]: half a minute; what is smaller is an effect, not music
+SHORTEST_FILE = 400_000  # [bytes], which is half a minute. Smaller files are effects and no music
 
 
 def unpack(package: str, output: Path) -> Path:
-    """Download a package and unpack its music and its copyright file to a folder of `output`, unless that is there.
+    """Download a package, and unpack its music and its copyright file into a folder of `output`.
+
+    Returns:
+        `Path`: that folder. If it is there already, nothing is downloaded.
 
     Raises:
-        ValueError: it can't be downloaded or unpacked.
+        ValueError: the package can't be downloaded or unpacked.
     """
     folder = output / package
     if folder.exists():
@@ -71,8 +74,16 @@ def unpack(package: str, output: Path) -> Path:
 
 
 def describe(package: str, folder: Path, excluded: Sequence[str]) -> Iterator[dict[str, str]]:
-    """A row of SOURCES.csv for each piece of music of an unpacked package. Files by an excluded artist, whose name is
-    in the copyright file's paragraph on it, in its tags or in its path, are deleted: what lies there is trained on."""
+    """Describe the music of an unpacked package: a row of SOURCES.csv for each file.
+
+    Files by an excluded artist are deleted, because all that is in the folder is trained on.
+
+    Args:
+        package (`str`): name of the package.
+        folder (`Path`): where it is unpacked.
+        excluded (sequence of `str`): artists, whose names are looked for in a file's path, in its tags and in the
+            copyright file's paragraph on it.
+    """
     stated = (folder / "usr/share/doc" / package / "copyright").read_text(errors="replace")
     try:
         paragraphs = Copyright(stated.splitlines(), strict=False)
@@ -84,7 +95,7 @@ def describe(package: str, folder: Path, excluded: Sequence[str]) -> Iterator[di
         if paragraphs is not None:
             paragraph = _paragraph(paragraphs, name)
             license = paragraph.license.synopsis
-            # Without addresses, which are nobody else's business.
+            # E-mail addresses are left out.
             holder = re.sub(r" ?<\S+@\S+>", "", " ".join(paragraph.copyright.split()))
         with av.open(str(file), metadata_errors="replace") as container:
             tags = {**container.metadata, **container.streams.audio[0].metadata}
@@ -109,8 +120,8 @@ def _is_music(file: Path) -> bool:
 
 
 def _paragraph(paragraphs: Copyright, name: str) -> Any:
-    """What a copyright file says of an installed file. It names files as they lie in the source: the longest end of
-    the installed path that it knows decides."""
+    """Find the paragraph of a copyright file on an installed file. The copyright file has the paths of the source
+    package, so the longest end of the installed path that it names decides."""
     parts = name.split("/")
     for start in range(len(parts)):
         for source in ("/".join(parts[start:]), "./" + "/".join(parts[start:])):
@@ -123,10 +134,10 @@ def _paragraph(paragraphs: Copyright, name: str) -> Any:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = entry.Parser(prog="unlossy-train games", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the music goes")
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="folder for the music")
     parser.add_argument(
         "--exclude", nargs="+", action="extend", default=[], metavar="ARTIST",
-        help="leave out what names one of them, such as the artists that you evaluate with",
+        help="delete music that names one of these artists, such as those that you evaluate with",
     )  # fmt: skip
     options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Where the notes come from: public-domain scores in the package music21, folders of MIDI files, and made-up pieces.
+"""The scores of a corpus: public-domain ones in the package music21, folders of MIDI files, and composed pieces.
 
     for piece in [*corpus_pieces(), *midi_pieces(Path("tunes/"), "CC-BY-4.0")]:
         midi = piece.midi(cache)
@@ -42,29 +42,29 @@ from .composing import compose
 from .recordings import group_of
 from .sources_table import read_sources
 
-BEAT = 0.6  # [s] of a quarter where a score has no tempo
+BEAT = 0.6  # [s]: length of a quarter note if a score has no tempo
 SUFFIXES = (".mid", ".midi")
-FEWEST = 150  # pieces that a corpus is made of: where there are fewer scores, pieces are made up
+FEWEST = 150  # pieces in a corpus. If there are fewer scores, pieces are composed
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A score that can be played: a MIDI file, a score of music21's corpus, or the number of a made-up piece."""
+    """A score that can be played: a MIDI file, a score of music21's corpus, or the seed of a composed piece."""
 
     title: str
-    group: str  # pieces of one group never stand on both sides of the split
+    group: str  # all pieces of a group are in the same split
     license: str
     attribution: str
     origin: str
-    file: Path | None = None  # None: made up from `seed`
+    file: Path | None = None  # without one, the piece is composed from `seed`
     seed: tuple[int, ...] = ()
     weight: float = 1.0  # how often it is drawn, compared with others
 
     def midi(self, cache: Path) -> mido.MidiFile:
-        """The notes; a score that takes long to parse is kept as MIDI in the folder `cache`.
+        """Read or compose the notes. A score that takes long to parse is stored as MIDI in the folder `cache`.
 
         Raises:
-            ValueError: the file is damaged, or can't be parsed.
+            ValueError: the file is damaged or can't be parsed.
         """
         if self.file is None:
             return compose(self.seed)
@@ -81,10 +81,10 @@ class Piece:
 
 @dataclass(frozen=True)
 class Entry:
-    """A score of music21's corpus that is taken, with what its file states."""
+    """A score of music21's corpus that is used, with what its file states."""
 
     path: str  # below music21/corpus
-    work: str  # movements and parts of one work share it
+    work: str  # the same for all movements and parts of a work
     title: str
     license: str
     attribution: str
@@ -129,14 +129,14 @@ CORPUS = (
 
 
 def corpus_pieces() -> list[Piece]:
-    """The scores of `CORPUS`.
+    """Find the scores of `CORPUS`.
 
     Raises:
         ValueError: music21 is not installed.
     """
     package = importlib.util.find_spec("music21")  # importing it takes seconds
     if package is None or package.origin is None:
-        raise ValueError("The package music21, which carries the scores, is missing; pip install 'unlossy[train]'.")
+        raise ValueError("the package music21, which carries the scores, is missing: pip install 'unlossy[train]'")
     folder = Path(package.origin).parent / "corpus"
     return [
         Piece(
@@ -152,17 +152,17 @@ def corpus_pieces() -> list[Piece]:
 
 
 def midi_pieces(folder: Path, license: str = "", weight: float = 1.0) -> list[Piece]:
-    """The MIDI files of a folder, described by the nearest SOURCES.csv.
+    """Find the MIDI files of a folder, and describe them by the nearest table, see `sources_table`.
 
     Args:
-        license (`str`, *optional*): of the files that no table describes; "unknown" if not given.
+        license (`str`, *optional*): licence of the files that no table describes. Without it, it is "unknown".
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are no MIDI files in the folder.
     """
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
-        raise ValueError(f"There are no MIDI files in {folder}.")
+        raise ValueError(f"there are no MIDI files in {folder}")
     described = read_sources(paths)
     pieces = []
     for path in paths:
@@ -182,7 +182,7 @@ def midi_pieces(folder: Path, license: str = "", weight: float = 1.0) -> list[Pi
 
 
 def composed_pieces(count: int, seed: int) -> list[Piece]:
-    """Pieces that are made up (see `composing`)."""
+    """Describe pieces that are composed when they are played, see `composing`."""
     return [
         Piece(
             title=f"made-up piece {seed}-{number:03d}",
@@ -204,7 +204,7 @@ def read_midi(path: Path) -> mido.MidiFile:
     """
     try:
         piece = mido.MidiFile(path, clip=True)
-    except Exception as error:  # OSError, EOFError, LookupError and others, as it comes
+    except Exception as error:  # mido raises OSError, EOFError, LookupError and others
         raise ValueError(f"{path.name} is no MIDI file, or damaged: {error!r}") from error
     if piece.type == 2 or piece.ticks_per_beat <= 0:
         raise ValueError(f"{path.name} has independent tracks, or no beats (SMPTE time)")
@@ -212,19 +212,21 @@ def read_midi(path: Path) -> mido.MidiFile:
 
 
 def convert(path: Path) -> mido.MidiFile:
-    """The notes of a score that music21 reads, each part on its own channel, at its first tempo or 100 beats a minute.
+    """Convert a score that music21 can read to MIDI.
+
+    Each part gets a channel, and the first tempo holds throughout, or 100 beats a minute if the score has none.
 
     Raises:
-        ValueError: it can't be parsed, or has no notes.
+        ValueError: the score can't be parsed, or has no notes.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about notation
+        warnings.simplefilter("ignore")  # music21 warns of unusual notation
         try:
             from music21 import converter
 
             score: Any = converter.parse(path, forceSource=True, storePickle=False)
             events = list(note_events(score))
-        except Exception as error:  # music21's parsers raise anything
+        except Exception as error:  # music21's parsers raise all kinds of errors
             raise ValueError(f"music21 can't parse {path.name}: {type(error).__name__} {error}") from error
     if not events:
         raise ValueError(f"{path.name} has no notes")
@@ -232,7 +234,7 @@ def convert(path: Path) -> mido.MidiFile:
 
 
 def note_events(score: Any) -> Iterator[Event]:
-    """Starts and ends of the notes of a music21 score."""
+    """Yield the starts and ends of the notes of a music21 score."""
     marks = [mark.getQuarterBPM() for mark in score.recurse().getElementsByClass("MetronomeMark")]
     beat = 60 / marks[0] if marks and marks[0] else BEAT
     channels = [channel for channel in range(16) if channel != DRUMS]

@@ -9,7 +9,8 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} < {remaining}{postfix}"
+from unlossy_cli.progress import BAR
+
 SHOWN = {  # figures of a validation that are printed, and how
     "loss": "loss {:.3f}",
     "si_sdr_0": "SI-SDR {:.2f} dB at detail 0",
@@ -32,7 +33,12 @@ class Display:
     def __init__(self, spent: float, shown: bool):
         self.shown = shown
         self.bar = tqdm(
-            total=1.0, initial=spent, desc="training", bar_format=BAR, leave=False, disable=None if shown else True
+            total=1.0,
+            initial=spent,
+            desc="training",
+            bar_format=BAR + "{postfix}",
+            leave=False,
+            disable=None if shown else True,
         )
 
     def __enter__(self) -> "Display":

@@ -70,18 +70,18 @@ def read_clips(folder: Path) -> list[dict[str, str]]:
     table = folder / "clips.csv"
     if not table.exists():
         raise ValueError(
-            f"There is no clips.csv in {folder}; make clips, or go on with it, with `unlossy-train corpus`."
+            f"there is no clips.csv in {folder}: make the clips, or go on with them, with `unlossy-train corpus`"
         )
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     if not rows:
-        raise ValueError(f"{table} lists no clips.")
+        raise ValueError(f"{table} lists no clips")
     for number, row in enumerate(rows, start=2):
         missing = [name for name in CLIP_COLUMNS if not row.get(name)]
         if missing:
-            raise ValueError(f"{table}, line {number}, has no {', '.join(missing)}.")
+            raise ValueError(f"{table}, line {number}, has no {', '.join(missing)}")
         if row["split"] not in SPLITS:
-            raise ValueError(f"{table}, line {number}: the split is {', '.join(SPLITS)}, not {row['split']!r}.")
+            raise ValueError(f"{table}, line {number}: the split is {', '.join(SPLITS)}, not {row['split']!r}")
     return rows
 
 
@@ -184,7 +184,7 @@ def build(clips: Path, output: Path, *, seed: int = 0, workers: int = 2, variati
     with whole_folder(output) as folder, contextlib.closing(made):
         write_shards(usable(made), folder)
         if not kept:
-            raise ValueError(f"{clips} gives no pairs: the first of {len(rejected)} reasons is that {rejected[0]}.")
+            raise ValueError(f"{clips} gives no pairs: the first of {len(rejected)} reasons is that {rejected[0]}")
         counts: dict[str, Any] = {
             name: dict(sorted(Counter(pair[name] for pair in kept).items()))
             for name in ("split", "source", "codec", "mode")
@@ -208,7 +208,7 @@ def push_to_hub(folder: Path, repo_id: str, *, private: bool = False) -> str:
         ValueError: there is no dataset in `folder`.
     """
     if not (folder / "counts.json").exists():
-        raise ValueError(f"{folder} holds no dataset that `build` has finished.")
+        raise ValueError(f"{folder} holds no dataset that `build` has finished")
     api = HfApi()
     url = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
     files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}

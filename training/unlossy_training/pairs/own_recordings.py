@@ -1,11 +1,11 @@
-"""Pairs from a user's own recordings, for `finetune`: split by recording, cut into clips, encoded as asked.
+"""Makes pairs of a user's own recordings, for `finetune`: splits them, cuts them into clips and encodes these.
 
     recordings/                                  clean files, to be encoded
     matched/clean/a.wav  matched/degraded/a.mp3  clean and degraded ones, matched by name
     pairs/ or me/pairs                           what `unlossy-train dataset` has made, folder or Hub id: used as it is
 
-A recording, which is a file, is in one split only: the order of the files' hashed names decides, so that a file added
-later leaves most of the others where they were.
+Each file is in one split only. The order of the files' hashed names decides in which, so that most files stay in their
+split when others are added later.
 """
 
 import csv
@@ -46,15 +46,23 @@ from .making import LARGEST_OFFSET, offset
 
 CLIP = round(CLIP_SECONDS * SAMPLING_RATE)  # [samples]
 MOST_CLIPS = {"train": 3000, "validation": 24, "test": 24}
-MOST_CONDITIONS = 6  # codecs and bitrates taken over from a user's degraded files
-IDENTITY_EVERY = 11  # a clip that stays as it is, as often as in the general corpus: good audio must be left alone
-ALIGNED_SECONDS = 30  # of a recording that tell by how much its degraded side lags
-NEEDED = "three or more are needed: to train on, to choose the weights by, and to measure with. Cut a long one in parts"
+MOST_CONDITIONS = 6  # codecs and bitrates that are taken over from a user's degraded files
+IDENTITY_EVERY = 11  # one clip in so many is not encoded, as in the general corpus, so that good audio is left alone
+ALIGNED_SECONDS = 30  # of a recording by which the lag of its degraded side is measured
+NEEDED = (
+    "three or more are needed: to train on, to choose the weights by, and to measure with. Cut a long one into parts"
+)
 
 
 @dataclass(frozen=True)
 class Own:
-    """A user's recordings before they are cut: `degraded` has the other side of each where there is one."""
+    """A user's recordings before they are cut.
+
+    Attributes:
+        recordings (list of `Recording`): the clean ones.
+        degraded (`dict`): the path of the degraded side of a recording, by its path, where there is one.
+        left_out (list of `str`): why others are not used.
+    """
 
     recordings: list[Recording]
     degraded: dict[Path, Path]
@@ -62,16 +70,16 @@ class Own:
 
 
 def is_pairs(name: str) -> bool:
-    """Whether an input is a dataset already: a folder of Parquet files or of `datasets`, or no folder at all."""
+    """Whether an input is a dataset of pairs: a folder with Parquet files or from `save_to_disk`, or a Hub id."""
     folder = Path(name)
     return not folder.is_dir() or any(folder.rglob("*.parquet")) or (folder / "dataset_dict.json").exists()
 
 
 def conditions_of(folder: Path) -> list[Condition]:
-    """The most frequent codecs and bitrates of a user's degraded files, as `unlossy info` tells them, commonest first.
+    """Find the most frequent codecs and bitrates of a user's degraded files, the most frequent first.
 
     Raises:
-        ValueError: there is no file of a codec that can be made here.
+        ValueError: there is no file in a codec that can be encoded here.
     """
     found: Counter[Condition] = Counter()
     for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in LOSSY_SUFFIXES):
@@ -84,7 +92,8 @@ def conditions_of(folder: Path) -> list[Condition]:
 
 
 def _condition(path: Path) -> Condition:
-    """Codec and bitrate [kbps], the nearest that can be encoded; `UNKNOWN` for other codecs and what can't be read."""
+    """The codec of a file and the nearest bitrate that it can be encoded at [kbps]. Other codecs, and files that can't
+    be read, are `UNKNOWN`."""
     try:
         with AudioReader(path) as reader:
             codec, bit_rate, channels = reader.codec, reader.bit_rate, reader.channels
@@ -100,10 +109,10 @@ def _condition(path: Path) -> Condition:
 
 
 def find_own(folder: Path) -> Own:
-    """What a folder holds, and what of it can't be used.
+    """Find the recordings of a folder that can be used, with their degraded sides if there are any.
 
     Raises:
-        ValueError: fewer than three recordings are left.
+        ValueError: there are fewer than three.
     """
     matched = (folder / "clean").is_dir() and (folder / "degraded").is_dir()
     given = find_recordings("real", folder / "clean" if matched else folder)
@@ -134,7 +143,8 @@ def _stem(path: Path, folder: Path) -> str:
 
 
 def split(recordings: Sequence[Recording]) -> dict[Path, str]:
-    """A fifth of the recordings for the test, a fifth for validation, at least one each; the rest to train on."""
+    """Choose the split of each recording: a fifth for the test and a fifth for validation, at least one each, and the
+    others for training."""
     names = sorted(recordings, key=lambda one: hashlib.sha256(one.path.name.encode()).digest())
     held = max(1, round(len(names) / 5))
     splits = ["test"] * held + ["validation"] * held + ["train"] * (len(names) - 2 * held)
@@ -145,14 +155,16 @@ def build(folder: Path, work: Path, conditions: Sequence[Condition], *, seed: in
     """Make pairs of a folder of recordings, or find those that the same call has made before.
 
     Args:
+        folder (`Path`): the recordings, or sub-folders clean/ and degraded/.
         work (`Path`): folder for the clips and the pairs, and nothing else.
-        conditions: codecs and bitrates to encode with, in turn; without any, as the general corpus is encoded.
+        conditions: codecs and bitrates to encode with in turn. Without any, clips are encoded like the general corpus.
+        seed (`int`, defaults to 0): decides how clips are encoded if there are no conditions.
 
     Returns:
-        the folder of pairs, and `dict` with `left_out` and `counts`, see `dataset.build`.
+        `tuple`: the folder of pairs; and a `dict` with what was `left_out` and with `counts`, see `dataset.build`.
 
     Raises:
-        ValueError: too few recordings, or `work` was begun with other ones.
+        ValueError: there are too few recordings, or `work` was begun with others.
     """
     own = find_own(folder)
     files = {str(path): path.stat().st_size for one in own.recordings for path in (one.path, own.degraded.get(one.path))
@@ -176,7 +188,7 @@ def build(folder: Path, work: Path, conditions: Sequence[Condition], *, seed: in
 
 
 def _write_clips(own: Own, folder: Path, conditions: Sequence[Condition]) -> None:
-    """The clips, and clips.csv: evenly spread over the recordings of a split where there are too many."""
+    """Write the clips and clips.csv. If a split would have too many, they are spread evenly over its recordings."""
     splits = split(own.recordings)
     rows: list[dict[str, Any]] = []
     for name, most in MOST_CLIPS.items():
@@ -189,7 +201,7 @@ def _write_clips(own: Own, folder: Path, conditions: Sequence[Condition]) -> Non
             numbers = [number for one, number in kept if one is recording]
             try:
                 rows += _cut(recording, own.degraded.get(recording.path), numbers, folder, len(rows), name, conditions)
-            except ValueError as error:  # of its degraded side
+            except ValueError as error:  # its degraded side can't be used
                 own.left_out.append(str(error))
     text = io.StringIO(newline="")
     columns = (*dataset.CLIP_COLUMNS, "genre", "attribution", "codec", "bitrate_kbps", "degraded")
@@ -208,7 +220,12 @@ def _cut(
     split: str,
     conditions: Sequence[Condition],
 ) -> list[dict[str, Any]]:
-    """Write windows of a recording, by number, and of its degraded side; returns their rows of clips.csv."""
+    """Write clips of a recording, and of its degraded side if it has one, and return their rows of clips.csv.
+
+    Args:
+        numbers: which windows of `CLIP` samples become clips.
+        first (`int`): number of the first clip.
+    """
     clean, rate = read_audio(recording.path)
     sides = [clean if rate == SAMPLING_RATE else resample(clean, rate)]
     if degraded_file:
@@ -234,7 +251,8 @@ def _cut(
 
 
 def _recipe(number: int, conditions: Sequence[Condition], channels: int) -> Condition:
-    """Codec and bitrate of a clip: each condition in turn, as far as the codec has it for mono or stereo."""
+    """The codec and bitrate of a clip, by its number: the conditions in turn, within what a codec has for mono or
+    stereo."""
     codec, kbps = conditions[number % len(conditions)]
     if codec == LOSSLESS or number % IDENTITY_EVERY == IDENTITY_EVERY - 1:
         return "identity", 0
@@ -243,7 +261,11 @@ def _recipe(number: int, conditions: Sequence[Condition], channels: int) -> Cond
 
 
 def _aligned(clean: np.ndarray, path: Path) -> np.ndarray:
-    """A degraded file, shifted by its measured lag and as long as the clean side."""
+    """Decode a degraded file, shift it by its measured lag and cut it to the length of the clean side.
+
+    Raises:
+        ValueError: it can't be decoded, or has another number of channels.
+    """
     audio = decode(path.read_bytes(), clean.shape[1] + LARGEST_OFFSET)
     if len(audio) != len(clean):
         raise ValueError(f"{path} has {len(audio)} channels where the clean side has {len(clean)}")
