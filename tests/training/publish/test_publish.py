@@ -2,11 +2,14 @@
 
 import json
 import os
+import pty
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import sysconfig
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -99,7 +102,10 @@ def test_dry_run_writes_a_folder_and_uploads_nothing(
     more = ["--recordings", str(results.parent / "sounds"), "--pairs", str(tiny_pairs), "--space", str(space)]
     more += ["--dry-run", str(tmp_path / "staged"), "--tag", "v1"]
     publish.main(words_for("me/tiny", checkpoint, results, *more)[3:])
-    output = capsys.readouterr().out
+    output, errors = capsys.readouterr()
+    steps = ("building the wheel", "staging the model", "loading it without the package")
+    said = [line for line in errors.splitlines() if re.fullmatch(r".* took \d+ s", line)]
+    assert [line.partition(" took ")[0] for line in said] == list(steps)
     assert "loads without the package" in output
     for line in ("dataset me/tiny-pairs", "model me/tiny:", "space me/tiny:", "nothing was uploaded", "be v1"):
         assert line in output
@@ -320,11 +326,42 @@ def test_the_space_is_built_from_what_was_published_and_restores(
     np.testing.assert_allclose(given, wanted.clip(-1, 1), atol=1e-4)
 
 
+@pytest.mark.slow
+def test_a_terminal_shows_each_step_and_no_json(
+    hub: HubServer, checkpoint: Path, results: Path, tmp_path: Path
+) -> None:
+    terminal, end = pty.openpty()
+    termios.tcsetwinsize(end, (24, 120))
+    environment = {name: value for name, value in os.environ.items() if name not in ("HF_TOKEN", "HF_HUB_OFFLINE")}
+    environment |= hub.environment("hf_mine", tmp_path) | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *words_for("me/watched", checkpoint, results)]
+    process = subprocess.Popen(command, env=environment, stdout=end, stderr=end)
+    os.close(end)
+    parts = []
+    try:
+        while part := os.read(terminal, 65_536):
+            parts.append(part)
+    except OSError:  # how the end of a terminal is told
+        pass
+    assert process.wait() == 0
+    shown = b"".join(parts).decode()
+    names = ("asking the Hub whether it takes this", "building the wheel", "staging the model")
+    for number, name in enumerate(names):
+        assert f"{name}: {number}/5|" in shown
+    for name in (*names, "loading it without the package", r"uploading the model me/watched \(\d+ files, [\d.]+ MB\)"):
+        assert re.search(rf"{name} took \d+ s\r\n", shown), shown
+    assert re.search(r"/me/watched at revision \w+\r\n", shown)
+    assert "{" not in shown
+    assert "safetensors" not in shown  # no bars of others
+    (tmp_path / "shown.txt").write_text(shown)  # to be looked at, in pytest's folder
+
+
 UPLOAD = """
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from unlossy_training.publish.uploading import Upload, upload_all
-print(upload_all([Upload("model", "me/cut", Path(sys.argv[1]))], None))
+print(upload_all([Upload("model", "me/cut", Path(sys.argv[1]))], None, nullcontext))
 """
 
 

@@ -31,6 +31,7 @@ from ..hub_files import SHIPPED, find_checkpoint
 from . import staged_space, wheel
 from .model_card import Description, write_card
 from .staging import check, stage
+from .steps import Steps
 from .uploading import Upload, prepare, upload_all
 
 
@@ -84,28 +85,33 @@ def publish(options: argparse.Namespace, folder: Path) -> None:
     if finetuned and (base_model is None or base_model.count("/") != 1 or Path(base_model).exists()):
         raise ValueError("this is a fine-tune: give --base-model, the Hub id of what it was made from")
     uploads = plan(options, checkpoint, folder)
-    if not options.dry_run:
-        prepare(uploads, options.tag)
-
     model = folder / "model"
-    model.mkdir(parents=True)
-    wheel.build(model)
-    stage(checkpoint, model, evaluation, options.recordings)
-    description = Description.of(
-        checkpoint,
-        license=options.license,
-        endpoint=constants.ENDPOINT,
-        repo_id=options.repo_id,
-        wheel_url=wheel_url(options.repo_id, options.tag or "main", model),
-        base_model=base_model,
-        pairs_id=f"{options.repo_id}-pairs" if options.pairs else None,
-        space_id=options.repo_id if options.space else None,
-    )
-    write_card(model, description, evaluation, record.read(str(checkpoint)))
-    difference = check(checkpoint, model)
+    with Steps(3 if options.dry_run else 4 + len(uploads)) as steps:
+        if not options.dry_run:
+            with steps.step("asking the Hub whether it takes this"):
+                prepare(uploads, options.tag)
+        with steps.step("building the wheel"):
+            model.mkdir(parents=True)
+            wheel.build(model)
+        with steps.step("staging the model"):
+            stage(checkpoint, model, evaluation, options.recordings)
+            description = Description.of(
+                checkpoint,
+                license=options.license,
+                endpoint=constants.ENDPOINT,
+                repo_id=options.repo_id,
+                wheel_url=wheel_url(options.repo_id, options.tag or "main", model),
+                base_model=base_model,
+                pairs_id=f"{options.repo_id}-pairs" if options.pairs else None,
+                space_id=options.repo_id if options.space else None,
+            )
+            write_card(model, description, evaluation, record.read(str(checkpoint)))
+        with steps.step("loading it without the package"):
+            difference = check(checkpoint, model)
+        done = [] if options.dry_run else upload_all(uploads, options.tag, steps.step, private=options.private)
     print(f"loads without the package, and restores the example to within {difference:.1g} of it")
     if not options.dry_run:
-        print("\n".join(upload_all(uploads, options.tag, private=options.private)))
+        print("\n".join(done))
         return
     for upload in uploads:
         if upload.complete:

@@ -1,6 +1,7 @@
 """Folders to the Hub: one commit for each repository, so that nobody ever loads half of one, and a tag for it."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,17 @@ def prepare(uploads: Sequence[Upload], tag: str | None) -> None:
             raise ValueError(f"{name} already has the tag {tag}: choose another --tag")
 
 
-def upload_all(uploads: Sequence[Upload], tag: str | None, *, private: bool = False) -> list[str]:
+def upload_all(
+    uploads: Sequence[Upload],
+    tag: str | None,
+    step: Callable[[str], AbstractContextManager[None]],
+    *,
+    private: bool = False,
+) -> list[str]:
     """Upload, one repository after another.
+
+    Args:
+        step: a context for each, by its name, to show what runs.
 
     Returns:
         the address of each, with its revision.
@@ -92,19 +102,21 @@ def upload_all(uploads: Sequence[Upload], tag: str | None, *, private: bool = Fa
         if upload.complete:
             upload.complete(revision)
         where: dict[str, Any] = {"repo_id": upload.repo_id, "repo_type": upload.repo_type}
+        name = f"the {upload.repo_type} {upload.repo_id}"
+        sizes = upload.sizes()
         try:
-            space_sdk = "gradio" if upload.repo_type == "space" else None
-            url = api.create_repo(**where, space_sdk=space_sdk, private=private, exist_ok=True)
-            # What the folder doesn't have any more goes with the same commit.
-            commit = api.upload_folder(
-                **where, folder_path=upload.folder, commit_message=f"Publish {tag or 'with unlossy-train'}",
-                delete_patterns="*",
-            )  # fmt: skip
-            if tag:
-                api.create_tag(**where, tag=tag, revision=commit.oid)
+            with step(f"uploading {name} ({len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB)"):
+                space_sdk = "gradio" if upload.repo_type == "space" else None
+                url = api.create_repo(**where, space_sdk=space_sdk, private=private, exist_ok=True)
+                # What the folder doesn't have any more goes with the same commit.
+                commit = api.upload_folder(
+                    **where, folder_path=upload.folder, commit_message=f"Publish {tag or 'with unlossy-train'}",
+                    delete_patterns="*",
+                )  # fmt: skip
+                if tag:
+                    api.create_tag(**where, tag=tag, revision=commit.oid)
         except HTTPError as error:
             finished = f"; done before it: {', '.join(done)}" if done else ""
-            name = f"the {upload.repo_type} {upload.repo_id}"
             raise ValueError(f"the Hub refuses {name}: {reason(error)}{finished}") from error
         if upload.repo_type == "model":
             revision = tag or commit.oid
