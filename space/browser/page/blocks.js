@@ -4,8 +4,7 @@ export const RATE = 44100; // [Hz] of the network
 export const REACH = 36864; // [samples] how far a restored sample looks to either side
 const GRID = 2048; // [samples] a block starts at a multiple of it
 const HOP = 512; // [samples] a block's length is a multiple of it
-const SHORTEST = 4 * HOP;
-const SIZE = 2 * 44 * GRID; // [samples] of the longest block without its surroundings, four seconds
+const SIZE = 173 * GRID; // [samples] of the longest block without its surroundings, eight seconds
 
 /**
  * The blocks of `total` samples, all about equally long.
@@ -21,7 +20,7 @@ export const cut = (total) => {
     const last = Math.min(first + size, total);
     const start = Math.max(first - REACH, 0);
     const length = Math.ceil((Math.min(last + REACH, total) - start) / HOP) * HOP;
-    blocks.push({ first, last, start, length: Math.max(length, SHORTEST) });
+    blocks.push({ first, last, start, length });
   }
   return blocks;
 };

@@ -4,6 +4,7 @@ import { Complaint, decode, inspect } from "./file.js";
 import { PLAYER, startPlayer } from "./player.js";
 import { drawSpectrogram } from "./spectrogram.js";
 
+const EXAMPLE = "canon_64kbps.mp3";
 const MARKS = [0, 5, 10, 15, 20]; // [kHz] beside a spectrogram
 const TOP = 22; // [kHz] of it
 const FAULTS = {
@@ -15,6 +16,7 @@ const FAULTS = {
 
 const part = (id) => document.getElementById(id);
 const results = part("results");
+const plots = [...document.querySelectorAll(".plot")];
 const drop = document.querySelector(".drop");
 
 let chosen = null; // {file, rate}
@@ -79,13 +81,28 @@ const hideResult = () => {
   play([]);
 };
 
-for (const plot of document.querySelectorAll(".plot")) {
+// --- the spectrograms ---
+
+const seek = host.querySelector(".seek"); // from 0 to 1000
+
+for (const plot of plots) {
   for (const mark of MARKS) {
-    const label = Object.assign(document.createElement("span"), { textContent: mark === 20 ? "kHz" : mark, ariaHidden: true });
+    const label = document.createElement("span");
+    Object.assign(label, { textContent: mark || "0 kHz", ariaHidden: true });
     label.style.bottom = `${(100 * mark) / TOP}%`;
     plot.append(label);
   }
+  plot.addEventListener("pointerdown", ({ clientX }) => {
+    const { left, width } = plot.querySelector("canvas").getBoundingClientRect();
+    seek.value = (1000 * (clientX - left)) / width;
+    seek.dispatchEvent(new Event("input"));
+  });
 }
+
+const follow = () => {
+  for (const plot of plots) plot.style.setProperty("--place", seek.value / 1000);
+  requestAnimationFrame(follow);
+};
 
 // --- the worker ---
 
@@ -186,8 +203,13 @@ const cancel = () => {
 };
 
 const takeExample = async () => {
-  const answer = await fetch("canon_64kbps.mp3");
-  if (await choose(new File([await answer.blob()], "canon_64kbps.mp3"))) restore();
+  let content;
+  try {
+    content = await (await fetch(EXAMPLE)).blob();
+  } catch {
+    return complain("The example can't be loaded: the server of this page does not answer.");
+  }
+  if (await choose(new File([content], EXAMPLE))) restore();
 };
 
 part("file").addEventListener("change", ({ target }) => {
@@ -208,4 +230,5 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
     if (kind === "drop" && event.dataTransfer.files.length) choose(event.dataTransfer.files[0]);
   });
 }
-isolate();
+follow();
+isolate().catch(() => {}); // a browser that keeps nothing for this page runs the network on one thread

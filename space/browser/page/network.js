@@ -27,7 +27,6 @@ export const loadNetwork = async (onProgress) => {
     fetchBytes("model.onnx", count),
   ]);
   const threads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, MOST_THREADS) : 1;
-  ort.env.logLevel = "error";
   Object.assign(ort.env.wasm, { wasmBinary, numThreads: threads });
   const processor = { place: `the processor, ${threads} ${threads === 1 ? "thread" : "threads"}` };
   processor.run = await open(ort, model, "wasm");
@@ -58,6 +57,7 @@ const fetchBytes = async (name, count) => {
 const open = async (ort, model, provider) => {
   const session = await ort.InferenceSession.create(model, {
     executionProviders: [provider],
+    logSeverityLevel: 3, // errors only
     // It would fold padding into pools that are shorter than it, which then refuse it.
     extra: { optimization: { disable_specified_optimizers: "Pad_Fusion" } },
   });

@@ -1,12 +1,12 @@
 // Changes the sampling rate. The Web Audio API would do it, but between two samples Chromium draws a straight line.
 
 const REACH = 128; // zeros of the sinc to either side
-const SHAPE = 10; // of Kaiser's window: 100 dB below
+const SHAPE = 17; // of Kaiser's window: what is beyond the band is 170 dB below
 
 /**
  * Samples at another rate, aligned with what they were made from: ceil(length · to / from).
  *
- * A windowed sinc. With 44.1 kHz on either side, the band up to 20.9 kHz goes through.
+ * A windowed sinc. As with soxr at its highest quality, 91 % of the band goes through: with 44.1 kHz up to 20.2 kHz.
  */
 export const resample = (samples, from, to) => {
   const divisor = greatestDivisor(from, to);
