@@ -33,7 +33,7 @@ NAMED = re.compile(r"`((?:modeling|training|space|tests|docs|\.ci)/[\w./-]*)`")
 RESULT = re.compile(r"# -> ([\w./]+\w)")
 QUICK = {"restore", "info", "degrade", "encode", "decode", "similar"}  # commands that take seconds, without the network
 MODULES = {"unlossy_cli": "unlossy", "unlossy_training": "unlossy-train"}
-OTHERS = {".", "apt-get", "cp", "ffmpeg", "ffplay", "pip", "pre-commit", "pytest", "venv"}
+OTHERS = {".", "apt-get", "cp", "ffmpeg", "ffplay", "http.server", "npm", "pip", "pre-commit", "pytest", "venv"}
 
 
 class Block(NamedTuple):

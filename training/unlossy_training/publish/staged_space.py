@@ -13,8 +13,9 @@ from pathlib import Path
 from huggingface_hub import SpaceCard
 
 HEADER = "README.md"
-# The package comes with the wheel; the rest is left over from trying the Space in its folder.
-LEFT_OUT = ("unlossy_space", "__pycache__", "*.restored.*")
+# The package comes with the wheel, and the page in the browser is a Space of its own; the rest is left over from trying
+# the Space in its folder.
+LEFT_OUT = ("unlossy_space", "browser", "__pycache__", "*.restored.*")
 
 
 def stage(source: Path, folder: Path, repo_id: str, endpoint: str) -> None:
