@@ -69,7 +69,7 @@ def is_isolated(page: Any) -> bool:
 
 @pytest.fixture
 def open_page(address: str, browser: Any) -> Iterator[Callable[..., Any]]:
-    """Function that opens the page. At the end it is made sure that it had no errors, and spoke to this machine only."""
+    """Function that opens the page. At the end it has had no errors, and spoken to this machine only."""
     contexts: list[Any] = []
     errors: list[str] = []
     hosts: set[str | None] = set()

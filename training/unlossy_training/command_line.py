@@ -26,6 +26,7 @@ COMMANDS = {  # module and what it does
     "publish": ("publish.publish", "put a checkpoint on the Hub, with its card, its pairs and its Space"),
     "benchmark-fit": ("benchmarks.fit", "measure the speed of training"),
     "benchmark-restore": ("benchmarks.restore", "measure the speed and memory of restoring"),
+    "benchmark-profile": ("benchmarks.profile", "show where the time of restoring goes"),
     "benchmark-space": ("benchmarks.space", "measure the web demo, alone and with many people at once"),
 }
 
