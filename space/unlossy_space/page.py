@@ -15,6 +15,9 @@ LIMITS = "limits-and-failure-cases"  # a heading of the model's card
 _MAX_AGE = 3600  # [s] of files whose page was never closed
 _FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")  # from the reader's own machine
 
+# The style sheet doesn't reach the footer, of which a narrow page has but one link.
+_HEAD = "<style>@media (max-width: 640px) { footer .divider { display: none !important; } }</style>"
+
 
 def build(sessions: Sessions, model: str | None) -> gr.Blocks:
     """Make the page.
@@ -78,7 +81,8 @@ def serve(root: Path, model: str | None, revision: str | None, port: int | None)
         max_file_size=2 * limits.MAX_BYTES,  # what is less has a better answer, see `clips`
         run_history=False,
         enable_monitoring=False,
-        footer_links=["api"],
+        footer_links=["api", "settings"],
+        head=_HEAD,
         theme=gr.themes.Default(font=_FONTS[0], font_mono=_FONTS[1]),
         css_paths=Path(__file__).parent / "page.css",
     )

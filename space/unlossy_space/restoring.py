@@ -122,8 +122,7 @@ def build(sessions: Sessions, example: Path) -> None:
         compare, result, [results, player, spectrograms, spectra],
         api_visibility="private", show_progress_on=status, **engine.QUEUE,
     )  # fmt: skip
-    drawn = shown.success(
-        draw, result, [spectrograms, spectra], api_visibility="private", show_progress_on=status, **engine.QUEUE
-    )
+    # Its progress is shown on the pictures: elsewhere, its end would move the player under somebody's hand.
+    drawn = shown.success(draw, result, [spectrograms, spectra], api_visibility="private", **engine.QUEUE)
     format.input(convert, [result, format], [download, remarks], api_visibility="private")
     engine.connect_cancel(cancel, sessions, [run, shown, drawn])

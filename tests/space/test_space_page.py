@@ -190,7 +190,16 @@ def test_it_fits_the_window(open_page: Callable[..., Any], tmp_path: Path, width
     page.get_by_role("button", name="Try the example").first.click()
     page.get_by_text("cutoff at").wait_for()
     restore(page)
+    player = page.locator(".player:visible")
+    place = player.bounding_box()
     page.locator("img[src*=spectra]").wait_for()
+    page.wait_for_timeout(500)
+    assert player.bounding_box() == place  # the pictures don't move what somebody has begun to use
+    above = page.get_by_role("button", name="Restore", exact=True).bounding_box()
+    example = page.get_by_role("button", name="Try the example").first.bounding_box()
+    assert place["y"] - max(box["y"] + box["height"] for box in (above, example)) < 32  # no gap
+    assert all(tab.is_visible() for tab in page.get_by_role("tab").all())
+    assert page.get_by_role("tab").count() == 3
     page.get_by_text("Blind test").first.click()
     page.screenshot(path=tmp_path / f"{width}-{scheme}.png", full_page=True)  # to be looked at, in pytest's folder
     assert page.evaluate("document.documentElement.scrollWidth") <= width
