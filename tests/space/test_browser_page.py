@@ -69,7 +69,7 @@ def is_isolated(page: Any) -> bool:
 
 @pytest.fixture
 def open_page(address: str, browser: Any) -> Iterator[Callable[..., Any]]:
-    """Function that opens the page. At the end it has had no errors, and spoken to this machine only."""
+    """Function that opens the page. In the end it must have had no errors, and have spoken to this machine only."""
     contexts: list[Any] = []
     errors: list[str] = []
     hosts: set[str | None] = set()
@@ -166,7 +166,8 @@ def test_each_codec_is_decoded_as_by_the_package(
     open_page: Callable[..., Any], tmp_path: Path, codec: str, suffix: str
 ) -> None:
     time = np.arange(2 * RATE) / RATE
-    hiss = np.random.default_rng(0).normal(0, 0.1, (2, time.size)) * np.exp(-10 * (time % 0.5))
+    # Not at once: where a file begins in the middle of a sound, soxr's first samples are of its own kind.
+    hiss = np.random.default_rng(0).normal(0, 0.1, (2, time.size)) * np.exp(-10 * (time % 0.5)) * (time > 0.5)
     source = tmp_path / f"song.{suffix}"
     source.write_bytes(encode((0.2 * np.sin(2 * np.pi * 440 * time) + hiss).astype(np.float32), RATE, codec, 96))
     page = open_page()
@@ -283,8 +284,9 @@ def test_the_keyboard_does_it_all(open_page: Callable[..., Any]) -> None:
     assert page.locator("#share").inner_text() == "0 %"
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    page.get_by_role("button", name="Cancel").wait_for()
+    assert page.evaluate("document.activeElement.id") == "cancel"
     page.locator(".player .play:visible").wait_for()
+    assert page.evaluate("document.activeElement.id") == "restore"
     unnamed = (
         "[...document.querySelectorAll('button, input, canvas, a, progress')].filter(it => !(it.labels?.length || "
     )

@@ -47,8 +47,11 @@ const show = (share) => {
 
 /** Whether a restoration runs. */
 const setRunning = (runs) => {
+  const focused = document.activeElement; // which would be lost with the button that has it
   part("restore").disabled = runs;
   part("cancel").hidden = !runs;
+  if (runs && focused === part("restore")) part("cancel").focus();
+  if (!runs && focused === part("cancel")) part("restore").focus();
   if (!runs) show(null);
 };
 
@@ -218,10 +221,7 @@ part("file").addEventListener("change", ({ target }) => {
 });
 part("example").addEventListener("click", takeExample);
 part("restore").addEventListener("click", restore);
-part("cancel").addEventListener("click", () => {
-  cancel();
-  part("restore").focus();
-});
+part("cancel").addEventListener("click", cancel);
 part("detail").addEventListener("input", ({ target }) => (part("share").textContent = `${target.value} %`));
 for (const kind of ["dragover", "dragleave", "drop"]) {
   addEventListener(kind, (event) => {

@@ -1,12 +1,14 @@
 // Changes the sampling rate. The Web Audio API would do it, but between two samples Chromium draws a straight line.
 
-const REACH = 128; // zeros of the sinc to either side
-const SHAPE = 17; // of Kaiser's window: what is beyond the band is 170 dB below
+// The filter of soxr at its highest quality, as far as Kaiser's window can be that.
+const CUTOFF = 0.95566; // of the band
+const REACH = 132; // zeros of the sinc to either side
+const SHAPE = 17.5; // of the window: what is beyond the band is 170 dB below
 
 /**
  * Samples at another rate, aligned with what they were made from: ceil(length · to / from).
  *
- * A windowed sinc. As with soxr at its highest quality, 91 % of the band goes through: with 44.1 kHz up to 20.2 kHz.
+ * A windowed sinc; 92 % of the band goes through untouched, with 44.1 kHz up to 20.3 kHz.
  */
 export const resample = (samples, from, to) => {
   const divisor = greatestDivisor(from, to);
@@ -35,8 +37,7 @@ const greatestDivisor = (a, b) => (b ? greatestDivisor(b, a % b) : a);
 /** A filter for each of `phases` places between two samples: weights of the `half` samples before and after it. */
 const makeFilters = (phases, half, band) => {
   const filters = new Float32Array(phases * 2 * half);
-  // The stop band begins where the lower of both rates ends.
-  const cutoff = band - (2 * SHAPE) / (Math.PI * 2 * half);
+  const cutoff = CUTOFF * band;
   for (let phase = 0; phase < phases; phase++) {
     for (let k = 0; k < 2 * half; k++) {
       const time = k + 1 - half - phase / phases;

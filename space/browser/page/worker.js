@@ -28,7 +28,8 @@ const run = async ({ number, channels, rate, detail }) => {
 
 const explain = (error) => {
   if (error instanceof LoudError) return postMessage({ kind: "fault", fault: "loud" });
-  postMessage({ kind: "fault", fault: error instanceof RangeError ? "memory" : "run", message: error.message });
+  const isMemory = error instanceof RangeError || /alloc|memory/i.test(error.message);
+  postMessage({ kind: "fault", fault: isMemory ? "memory" : "run", message: error.message });
 };
 
 addEventListener("message", ({ data }) => {
