@@ -168,12 +168,10 @@ def test_what_does_not_fit_is_refused(
     results: Path,
     make_lively: Callable[..., UnlossyModel],
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    refusal: Callable[..., str],
 ) -> None:
     def refused(*words: str, match: str) -> None:
-        with pytest.raises(SystemExit):
-            publish.main([*words, "--dry-run", str(tmp_path / "staged")])
-        assert match in capsys.readouterr().err
+        assert match in refusal("publish", *words, "--dry-run", tmp_path / "staged")
 
     given = ["--checkpoint", str(checkpoint), "--results"]
     refused("tiny", *given, str(results), match="no id of a repository")
@@ -417,7 +415,7 @@ def test_errors_of_the_hub_are_clear_and_come_before_any_upload(
     def refused(name: str, *more: str, token: str | None = "hf_mine") -> str:
         hub.requests.clear()
         code, _, errors = run(hub, tmp_path / "fresh", *words_for(name, checkpoint, results, *more), token=token)
-        assert code == 1
+        assert code == 2
         assert not any("preupload" in request or "create" in request for request in hub.requests)
         assert "Traceback" not in errors
         return errors.splitlines()[-1]

@@ -1,6 +1,5 @@
 """`unlossy-train export CHECKPOINT`: the restorer as an ONNX file, which needs no PyTorch to run."""
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from unlossy import UnlossyModel
 from unlossy.hub.audio_writing_unlossy import TemporaryFile
 from unlossy.hub.onnx_unlossy import METADATA, ONNX_FILE, OnnxModel, digest_of
+from unlossy_cli import entry
 
 OPSET = 20
 LARGEST_DIFFERENCE = 1e-4  # to PyTorch's samples
@@ -132,7 +132,7 @@ def _shift_right(x, bits):  # type: ignore[no-untyped-def]  # names of the graph
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="unlossy-train export", description=__doc__)
+    parser = entry.Parser(prog="unlossy-train export", description=__doc__.split("\n")[0])
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="the folder of a restorer")
     options = parser.parse_args(arguments)
     path = export(options.checkpoint)

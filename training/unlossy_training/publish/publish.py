@@ -23,6 +23,7 @@ from transformers import AutoConfig
 from transformers.utils.logging import disable_progress_bar
 
 from unlossy import UnlossyAutoencoderConfig
+from unlossy_cli import entry
 
 from ..corpus.recordings import find_recordings
 from ..evaluation import saved
@@ -130,7 +131,7 @@ def owners(recordings: Path, measured: set[str]) -> list[dict[str, str]]:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="unlossy-train publish", description=__doc__.split("\n")[0])
+    parser = entry.Parser(prog="unlossy-train publish", description=__doc__.split("\n")[0])
     parser.add_argument("repo_id", metavar="USER/NAME", help="the model's repository; made if it isn't there")
     parser.add_argument(
         "--checkpoint", default=next(iter(SHIPPED)), metavar="NAME_OR_FOLDER",
@@ -166,11 +167,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"{options.dry_run} is not empty: choose another folder or delete it")
     disable_progress_bar()
     disable_progress_bars()
-    try:
-        if options.dry_run:
-            publish(options, options.dry_run)
-        else:
-            with tempfile.TemporaryDirectory() as folder:
-                publish(options, Path(folder))
-    except (ValueError, OSError) as error:
-        parser.exit(1, f"unlossy-train publish: {error}\n")
+    if options.dry_run:
+        publish(options, options.dry_run)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            publish(options, Path(folder))

@@ -9,12 +9,13 @@ A document marks where a table goes; what stands between the marks is replaced:
     <!-- end of table -->
 """
 
-import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from transformers.utils.logging import disable_progress_bar
+
+from unlossy_cli import entry
 
 from ..evaluation import saved
 from ..evaluation.summary import markdown, worst_clips
@@ -70,21 +71,18 @@ def fill(document: Path, tables: dict[str, str]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="unlossy-train report", description=__doc__.split("\n")[0])
+    parser = entry.Parser(prog="unlossy-train report", description=__doc__.split("\n")[0])
     parser.add_argument("documents", nargs="+", type=Path, metavar="FILE", help="Markdown files that mark their tables")
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a table differs")
     options = parser.parse_args(arguments)
     disable_progress_bar()
-    try:
-        tables = make_tables()
-        for document in options.documents:
-            text = fill(document, tables)
-            if not options.check:
-                document.write_text(text)
-            elif document.read_text() != text:
-                raise ValueError(
-                    f"the tables of {document} are not what the evaluations make: write them anew with `unlossy-train "
-                    f"report {document}`"
-                )
-    except (ValueError, OSError) as error:
-        parser.exit(1, f"unlossy-train report: {error}\n")
+    tables = make_tables()
+    for document in options.documents:
+        text = fill(document, tables)
+        if not options.check:
+            document.write_text(text)
+        elif document.read_text() != text:
+            raise ValueError(
+                f"the tables of {document} are not what the evaluations make: write them anew with `unlossy-train "
+                f"report {document}`"
+            )
