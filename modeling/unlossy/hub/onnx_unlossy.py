@@ -10,11 +10,6 @@ import numpy as np
 
 from .streaming_unlossy import AT_ONCE
 
-try:
-    import onnxruntime
-except ImportError:
-    onnxruntime = None
-
 ONNX_FILE = "onnx/model.onnx"  # in a checkpoint's folder and in its Hub repository
 METADATA = "unlossy"  # the key in the file's metadata under which there is JSON
 
@@ -55,8 +50,10 @@ class OnnxModel:
     """
 
     def __init__(self, path: str | os.PathLike[str], threads: int | None = None):
-        if onnxruntime is None:
-            raise ImportError("restoring without PyTorch needs ONNX Runtime: pip install onnxruntime")
+        try:
+            import onnxruntime
+        except ImportError:
+            raise ImportError("restoring without PyTorch needs ONNX Runtime: pip install onnxruntime") from None
         path = Path(path)
         self.threads = threads or _cores()
         options = onnxruntime.SessionOptions()
