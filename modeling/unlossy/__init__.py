@@ -1,8 +1,9 @@
 """Unlossy restores music and speech that was saved as MP3, AAC, Vorbis or Opus at a low bitrate.
 
-`restore` and what goes with it need neither PyTorch nor transformers. The classes and functions that do are imported
-when they are first named. That, or importing transformers, registers the models there: the restorer with `AutoModel`
-and `pipeline("audio-to-audio", …)`, the autoencoder with `AutoModel` and `AutoModelForAudioTokenization`.
+`restore`, `encode`, `decode`, `similar` and what goes with them need neither PyTorch nor transformers. The classes that
+do are imported when they are first named. That, or importing transformers, registers the models there: the restorer
+with `AutoModel` and `pipeline("audio-to-audio", …)`, the autoencoder with `AutoModel` and
+`AutoModelForAudioTokenization`.
 """
 
 import importlib.util
@@ -13,16 +14,16 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from .autoencoding import SHIPPED_AUTOENCODER, decode, encode, load_autoencoder
 from .embedding import Embedding, EmbeddingError, load_embedding, save_embedding
 from .hub.audio_unlossy import AudioError, TruncatedError
 from .hub.loading_unlossy import SHIPPED_MODEL, ModelNotFoundError, import_transformers, load_model
-from .hub.onnx_unlossy import OnnxModel
+from .hub.onnx_unlossy import OnnxAutoencoder, OnnxModel
 from .hub.restoration_unlossy import Restored, restore, restore_stream
+from .similarity import Neighbour, similar
 
 if TYPE_CHECKING:
     from .registration import (
-        SHIPPED_AUTOENCODER,
-        Neighbour,
         UnlossyAutoencoder,
         UnlossyAutoencoderConfig,
         UnlossyAutoencoderDecoderOutput,
@@ -36,10 +37,6 @@ if TYPE_CHECKING:
         UnlossyOutput,
         UnlossyPipeline,
         UnlossyPreTrainedModel,
-        decode,
-        encode,
-        load_autoencoder,
-        similar,
     )
 
 __version__ = version("unlossy")
@@ -52,6 +49,7 @@ __all__ = [
     "EmbeddingError",
     "ModelNotFoundError",
     "Neighbour",
+    "OnnxAutoencoder",
     "OnnxModel",
     "Restored",
     "TruncatedError",

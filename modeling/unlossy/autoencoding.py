@@ -5,6 +5,8 @@
 Blocks overlap by what the network sees, so that the embedding of a long file equals that of the whole at once.
 """
 
+from __future__ import annotations
+
 import functools
 import math
 import os
@@ -12,18 +14,17 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from .embedding import Embedding, EmbeddingError, fingerprint_of
 from .hub.audio_writing_unlossy import AudioWriter
 from .hub.layout_unlossy import channel_groups
-from .hub.loading_unlossy import load_checkpoint, ready_model
-from .hub.modeling_unlossy_autoencoder import UnlossyAutoencoder
+from .hub.loading_unlossy import load_checkpoint, load_network, ready_model
+from .hub.onnx_unlossy import OnnxAutoencoder
 from .hub.resampling_unlossy import Resampler
 from .hub.restoration_unlossy import Restored
-from .hub.spectral_unlossy import num_frames
 from .hub.streaming_unlossy import (
     Audio,
     Collector,
@@ -35,26 +36,41 @@ from .hub.streaming_unlossy import (
 )
 from .hub.tags_unlossy import Tags
 
+if TYPE_CHECKING:
+    from .hub.modeling_unlossy_autoencoder import UnlossyAutoencoder
+
 SHIPPED_AUTOENCODER = str(Path(__file__).parent / "checkpoints" / "unlossy-44khz-autoencoder")
 
 
-def load_autoencoder(model: str | os.PathLike[str] | None = None, device: str = "auto") -> UnlossyAutoencoder:
+def load_autoencoder(
+    model: str | os.PathLike[str] | None = None, device: str = "auto", backend: str = "auto"
+) -> UnlossyAutoencoder | OnnxAutoencoder:
     """
     Args:
         model: Hub id or folder; `None` for the checkpoint in the package.
-        device: see [`unlossy.load_model`].
+        device, backend: see [`unlossy.load_model`].
 
     Raises:
         ModelNotFoundError: no such model, or not an autoencoder.
-        ValueError: no such device.
+        ValueError: no such device or backend.
+        ImportError: PyTorch is needed, and not installed.
     """
-    return load_checkpoint(SHIPPED_AUTOENCODER if model is None else model, device, UnlossyAutoencoder)
+    name = SHIPPED_AUTOENCODER if model is None else os.fspath(model)
+
+    def load_in_torch() -> UnlossyAutoencoder:
+        from .hub.modeling_unlossy_autoencoder import UnlossyAutoencoder
+
+        return load_checkpoint(name, device, UnlossyAutoencoder)
+
+    return load_network(name, device, backend, None, OnnxAutoencoder, load_in_torch)
 
 
 _shipped_autoencoder = functools.cache(load_autoencoder)
 
 
-def ready_autoencoder(model: UnlossyAutoencoder | str | os.PathLike[str] | None) -> UnlossyAutoencoder:
+def ready_autoencoder(
+    model: UnlossyAutoencoder | OnnxAutoencoder | str | os.PathLike[str] | None,
+) -> UnlossyAutoencoder | OnnxAutoencoder:
     """An autoencoder as it is, or loaded by its name or, for `None`, as the one of the package.
 
     Raises:
@@ -64,13 +80,36 @@ def ready_autoencoder(model: UnlossyAutoencoder | str | os.PathLike[str] | None)
     return ready_model(model, _load, "unlossy_autoencoder")
 
 
-def _load(model: str | os.PathLike[str] | None) -> UnlossyAutoencoder:
+def _load(model: str | os.PathLike[str] | None) -> UnlossyAutoencoder | OnnxAutoencoder:
     return _shipped_autoencoder() if model is None else load_autoencoder(model)
+
+
+class _InTorch:
+    """What [`OnnxAutoencoder`] does, in PyTorch."""
+
+    def __init__(self, model: UnlossyAutoencoder):
+        self.model = model
+        self.envelope_steps = model.envelope_coder.steps().float().numpy().reshape(-1, model.config.envelope_size)
+
+    def encode(self, audio: np.ndarray) -> np.ndarray:
+        import torch
+
+        with torch.inference_mode():
+            encoded = self.model.encode(torch.from_numpy(audio)[None].to(self.model.device))
+            return encoded.embeddings[0].float().cpu().numpy()
+
+    def decode(self, embeddings: np.ndarray, samples: int, channels: int, detail: float, offset: int) -> np.ndarray:
+        import torch
+
+        with torch.inference_mode():
+            values = torch.from_numpy(embeddings)[None].to(self.model.device)
+            decoded = self.model.decode(values, None, samples, channels, detail, offset)
+            return decoded.audio_values[0].cpu().numpy()
 
 
 def encode(
     audio: Audio,
-    model: UnlossyAutoencoder | str | os.PathLike[str] | None = None,
+    model: UnlossyAutoencoder | OnnxAutoencoder | str | os.PathLike[str] | None = None,
     *,
     sampling_rate: float | None = None,
     strict: bool = False,
@@ -82,23 +121,22 @@ def encode(
 
     Args:
         audio, sampling_rate, strict, partial, block_seconds, progress: see [`unlossy.restore`].
-        model (`UnlossyAutoencoder`, Hub id or folder, *optional*): the autoencoder in the package by default.
+        model (`UnlossyAutoencoder`, `OnnxAutoencoder`, Hub id or folder, *optional*): the autoencoder in the package by
+            default.
 
     Raises:
         ValueError: no autoencoder, or an array that can't be used.
         AudioError: the file can't be read; `TruncatedError` if `partial` takes what is there.
     """
     model = ready_autoencoder(model)
-    config = model.config
+    config, network = model.config, model if isinstance(model, OnnxAutoencoder) else _InTorch(model)
     with ExitStack() as stack:
         source = stack.enter_context(open_source(audio, sampling_rate, strict=strict, partial=partial))
         rate, channels, total = source.sampling_rate, source.channels, source.num_frames
         groups = channel_groups(source.speakers)
 
-        @torch.inference_mode()
         def embed(block: np.ndarray, _: int) -> np.ndarray:
-            parts = [torch.from_numpy(block[group])[None].to(model.device) for group in groups]
-            values = np.concatenate([model.encode(part).embeddings.float().cpu().numpy() for part in parts])
+            values = np.stack([network.encode(block[group]) for group in groups])
             if not np.isfinite(values).all():
                 raise ValueError(
                     f"the samples reach {np.abs(block).max():g} times full scale, too much for the network"
@@ -121,7 +159,7 @@ def encode(
     name = str(config.name_or_path)
     return Embedding(
         values=np.concatenate(parts, axis=1),
-        envelope_steps=model.envelope_coder.steps().float().numpy().reshape(-1, config.envelope_size),
+        envelope_steps=network.envelope_steps,
         sampling_rate=rate,
         speakers=source.speakers,
         num_frames=received,
@@ -135,7 +173,7 @@ def encode(
 
 def decode(
     embedding: Embedding,
-    model: UnlossyAutoencoder | str | os.PathLike[str] | None = None,
+    model: UnlossyAutoencoder | OnnxAutoencoder | str | os.PathLike[str] | None = None,
     *,
     detail: float = 1.0,
     output: str | os.PathLike[str] | None = None,
@@ -149,7 +187,8 @@ def decode(
 
     Args:
         embedding (`Embedding`): from [`encode`] or [`unlossy.load_embedding`].
-        model (`UnlossyAutoencoder`, Hub id or folder, *optional*): the one that made it; by default the package's own.
+        model (`UnlossyAutoencoder`, `OnnxAutoencoder`, Hub id or folder, *optional*): the one that made it; by default
+            the package's own.
         detail, output, format, bit_depth, overwrite, block_seconds, progress: see [`unlossy.restore`].
 
     Raises:
@@ -168,7 +207,7 @@ def decode(
         )
     config, rate, hop_length = model.config, embedding.sampling_rate, model.config.hop_length
     total = math.ceil(embedding.num_frames * config.sampling_rate / rate)  # as Resampler rounds
-    expected = (num_frames(total, hop_length), config.embedding_size)
+    expected = (math.ceil(total / hop_length) + 2, config.embedding_size)  # as many frames as windows reach the audio
     if embedding.values.shape[1:] != expected:
         raise EmbeddingError(
             f"this embedding has (frames, values) {embedding.values.shape[1:]}, but {embedding.seconds:.3f} s of audio "
@@ -176,14 +215,14 @@ def decode(
         )
     groups = channel_groups(embedding.speakers)
 
-    @torch.inference_mode()
+    network = model if isinstance(model, OnnxAutoencoder) else _InTorch(model)
+
     def rebuild(block: np.ndarray, position: int) -> np.ndarray:
         offset = position * hop_length
         samples = min((block.shape[1] - 2) * hop_length, total - offset)
         audio = np.zeros((embedding.channels, samples), np.float32)
-        for group, values in zip(groups, torch.from_numpy(block).to(model.device), strict=True):
-            decoded = model.decode(values[None], num_samples=samples, channels=len(group), detail=detail, offset=offset)
-            audio[group] = decoded.audio_values[0].cpu().numpy()
+        for group, values in zip(groups, block, strict=True):
+            audio[group] = network.decode(values, samples, len(group), detail, offset)
         return audio
 
     reach, size = (samples // hop_length for samples in model_blocks(config, block_seconds))

@@ -22,6 +22,7 @@ from safetensors.numpy import load, save
 
 from .hub.audio_writing_unlossy import TemporaryFile
 from .hub.layout_unlossy import DEFAULT_SPEAKERS, Speakers, channel_groups
+from .hub.onnx_unlossy import OnnxAutoencoder
 
 if TYPE_CHECKING:
     from .hub.modeling_unlossy import UnlossyModel
@@ -80,8 +81,10 @@ class Embedding:
         return self.num_frames / self.sampling_rate
 
 
-def fingerprint_of(model: "UnlossyModel | UnlossyAutoencoder") -> str:
+def fingerprint_of(model: "UnlossyModel | UnlossyAutoencoder | OnnxAutoencoder") -> str:
     """Hash of a model's configuration and weights, wherever it was loaded from: all that its output depends on."""
+    if isinstance(model, OnnxAutoencoder):
+        return model.fingerprint
     digest = hashlib.sha256(json.dumps(model.config.own_fields(), sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())

@@ -4,7 +4,6 @@
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForAudioTokenization
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .autoencoding import SHIPPED_AUTOENCODER, decode, encode, load_autoencoder
 from .hub.configuration_unlossy import UnlossyConfig
 from .hub.configuration_unlossy_autoencoder import UnlossyAutoencoderConfig
 from .hub.feature_extraction_unlossy import UnlossyFeatureExtractor
@@ -17,7 +16,6 @@ from .hub.modeling_unlossy_autoencoder import (
     UnlossyAutoencoderPreTrainedModel,
 )
 from .hub.pipeline_unlossy import UnlossyPipeline
-from .similarity import Neighbour, similar
 
 for config, model in ((UnlossyConfig, UnlossyModel), (UnlossyAutoencoderConfig, UnlossyAutoencoder)):
     AutoConfig.register(config.model_type, config)
@@ -34,8 +32,6 @@ UnlossyAutoencoder.register_for_auto_class("AutoModelForAudioTokenization")
 UnlossyFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
 
 __all__ = [
-    "SHIPPED_AUTOENCODER",
-    "Neighbour",
     "UnlossyAutoencoder",
     "UnlossyAutoencoderConfig",
     "UnlossyAutoencoderDecoderOutput",
@@ -49,8 +45,4 @@ __all__ = [
     "UnlossyOutput",
     "UnlossyPipeline",
     "UnlossyPreTrainedModel",
-    "decode",
-    "encode",
-    "load_autoencoder",
-    "similar",
 ]

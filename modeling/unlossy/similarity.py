@@ -1,16 +1,22 @@
 """Which pieces of a folder are most like one: their embeddings, shifted against each other, compared by cosine."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .autoencoding import encode, ready_autoencoder
 from .embedding import SUFFIX, Embedding, EmbeddingError, fingerprint_of, load_embedding
-from .hub.configuration_unlossy_autoencoder import UnlossyAutoencoderConfig
-from .hub.modeling_unlossy_autoencoder import UnlossyAutoencoder
+from .hub.onnx_unlossy import OnnxAutoencoder, OnnxAutoencoderConfig
+
+if TYPE_CHECKING:
+    from .hub.configuration_unlossy_autoencoder import UnlossyAutoencoderConfig
+    from .hub.modeling_unlossy_autoencoder import UnlossyAutoencoder
 
 POOLED = 8  # frames that are averaged into one, 93 ms: what encoders shift is less
 LEAST_OVERLAP = 0.5  # of the shorter piece
@@ -73,7 +79,7 @@ def best_match(query: np.ndarray, other: np.ndarray) -> tuple[float, int]:
 def similar(
     query: str | os.PathLike[str],
     others: Iterable[str | os.PathLike[str]],
-    model: UnlossyAutoencoder | str | os.PathLike[str] | None = None,
+    model: UnlossyAutoencoder | OnnxAutoencoder | str | os.PathLike[str] | None = None,
     *,
     strict: bool = False,
     partial: bool = False,
@@ -82,7 +88,8 @@ def similar(
 
     Args:
         query, others: audio files, or embeddings written by [`unlossy.save_embedding`].
-        model (`UnlossyAutoencoder`, Hub id or folder, *optional*): the autoencoder in the package by default.
+        model (`UnlossyAutoencoder`, `OnnxAutoencoder`, Hub id or folder, *optional*): the autoencoder in the package by
+            default.
         strict, partial (`bool`, default to `False`): see [`unlossy.restore`].
 
     Returns:
@@ -98,7 +105,11 @@ def similar(
 
 
 def embedding_of(
-    path: str | os.PathLike[str], model: UnlossyAutoencoder, *, strict: bool = False, partial: bool = False
+    path: str | os.PathLike[str],
+    model: UnlossyAutoencoder | OnnxAutoencoder,
+    *,
+    strict: bool = False,
+    partial: bool = False,
 ) -> Embedding:
     """The embedding of an audio file, read as [`unlossy.restore`] reads it, or what an embedding's file holds.
 
@@ -115,12 +126,14 @@ def embedding_of(
 
 
 def rank(
-    query: Embedding, others: Sequence[tuple[Path, Embedding]], config: UnlossyAutoencoderConfig
+    query: Embedding,
+    others: Sequence[tuple[Path, Embedding]],
+    config: UnlossyAutoencoderConfig | OnnxAutoencoderConfig,
 ) -> list[Neighbour]:
     """All others, the most similar first.
 
     Args:
-        config (`UnlossyAutoencoderConfig`): of the model that made the embeddings.
+        config (`UnlossyAutoencoderConfig` or `OnnxAutoencoderConfig`): of the model that made the embeddings.
     """
     first, *rest = [
         summary(embedding, config.envelope_size) for embedding in (query, *(embedding for _, embedding in others))

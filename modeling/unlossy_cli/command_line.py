@@ -144,6 +144,7 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bits", type=int, choices=(8, 4, 32), default=8, help="a value; 32 is float (default: 8)")
     _add_model(parser)
     _add_device(parser)
+    _add_backend(parser)
     _add_overwrite(parser)
     _add_oddities(parser)
 
@@ -163,6 +164,7 @@ def _add_decode(parser: argparse.ArgumentParser) -> None:
     )
     _add_model(parser)
     _add_device(parser)
+    _add_backend(parser)
     _add_overwrite(parser)
 
 
@@ -172,6 +174,7 @@ def _add_similar(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top", type=entry.whole(), default=10, metavar="N", help="how many are listed (default: 10)")
     _add_model(parser)
     _add_device(parser)
+    _add_backend(parser)
     _add_oddities(parser)
 
 

@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     if is_taken(output, arguments.overwrite):
         raise ValueError(f"{output}: exists already; add --overwrite to replace it")
     embedding = load_embedding(source)  # a file that can't be used is reported before the model is loaded
-    model = load_autoencoder(arguments.model, arguments.device)
+    model = load_autoencoder(arguments.model, arguments.device, arguments.backend)
     with progress_bar(source.name) as report:
         decoded = decode(
             embedding,

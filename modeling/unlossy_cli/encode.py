@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"{output}: exists already; add --overwrite to replace it")
     # A file that can't be opened is reported before the model is loaded.
     with offer_partial(), AudioReader(source, strict=arguments.strict, partial=arguments.partial) as reader:
-        model = load_autoencoder(arguments.model, arguments.device)
+        model = load_autoencoder(arguments.model, arguments.device, arguments.backend)
         with progress_bar(source.name) as report:
             embedding = encode(reader, model, progress=report)
     warn(embedding.warnings)

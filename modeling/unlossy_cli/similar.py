@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     files = [path for path in files if not (path.exists() and query.exists() and path.samefile(query))]
     if not files:
         raise ValueError(f"{folder}: no audio files or embeddings in this folder to compare with")
-    model = load_autoencoder(arguments.model, arguments.device)
+    model = load_autoencoder(arguments.model, arguments.device, arguments.backend)
     options = {"strict": arguments.strict, "partial": arguments.partial}
     with offer_partial():
         wanted = embedding_of(query, model, **options)

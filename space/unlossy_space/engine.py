@@ -18,7 +18,7 @@ from unlossy_space import limits
 from unlossy_space.sessions import Sessions, is_stopped
 
 if TYPE_CHECKING:
-    from unlossy import OnnxModel, Restored, UnlossyAutoencoder, UnlossyModel
+    from unlossy import OnnxAutoencoder, OnnxModel, Restored, UnlossyAutoencoder, UnlossyModel
     from unlossy.hub.audio_unlossy import AudioReader
 
 try:
@@ -36,7 +36,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _model: "Future[UnlossyModel | OnnxModel] | None" = None
-_autoencoder: "Future[UnlossyAutoencoder] | None" = None
+_autoencoder: "Future[UnlossyAutoencoder | OnnxAutoencoder] | None" = None
 
 
 class StoppedError(Exception):
@@ -92,7 +92,7 @@ def load(name: str | None = None, revision: str | None = None) -> None:
             return load_model(name, backend=backend)
         return load_model(snapshot_download(name, revision=revision, allow_patterns=_WEIGHTS), backend=backend)
 
-    def load_autoencoder() -> "UnlossyAutoencoder":
+    def load_autoencoder() -> "UnlossyAutoencoder | OnnxAutoencoder":
         from unlossy import load_autoencoder
 
         return load_autoencoder(device="cpu")  # where it is fast, and where there is no queue for a GPU
@@ -103,7 +103,7 @@ def load(name: str | None = None, revision: str | None = None) -> None:
     executor.shutdown(wait=is_zero_gpu())
 
 
-def autoencoder() -> "UnlossyAutoencoder":
+def autoencoder() -> "UnlossyAutoencoder | OnnxAutoencoder":
     """The package's autoencoder, once it is loaded."""
     if _autoencoder is None:
         raise RuntimeError("call load() first")

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from signals import CANON
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def unloadable_torchaudio(tmp_path: Path) -> dict[str, str]:
     "command",
     [
         ["-c", "import unlossy; unlossy.UnlossyModel"],
-        ["-m", "unlossy_cli", "similar", "song.mp3", "."],
+        ["-m", "unlossy_cli", "similar", "song.mp3", str(CANON.parent), "--backend", "torch"],
         ["-m", "unlossy_training", "evaluate", "recordings/"],
     ],
 )

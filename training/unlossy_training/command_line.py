@@ -22,7 +22,7 @@ COMMANDS = {  # module and what it does
     "picture": ("evaluation.picture", "draw an autoencoder's embedding, and what lies between two clips"),
     "card": ("publish.card", "write the model card of a checkpoint, or check it"),
     "report": ("publish.report", "fill in the tables of documents from the evaluations, or check them"),
-    "export": ("publish.export", "write a restorer as an ONNX file, which runs without PyTorch"),
+    "export": ("publish.export", "write a checkpoint as ONNX files, which run without PyTorch"),
     "publish": ("publish.publish", "put a checkpoint on the Hub, with its card, its pairs and its Space"),
     "benchmark-fit": ("benchmarks.fit", "measure the speed of training"),
     "benchmark-restore": ("benchmarks.restore", "measure the speed and memory of restoring"),

@@ -70,7 +70,8 @@ class CellGrid:
         """Each cell's value on each of its bins: `(B, T, cells, C)` to `(B, C, T, F)`."""
         cells = cells.permute(0, 3, 1, 2)
         if torch.compiler.is_exporting():  # a product takes ONNX Runtime half of the time of what copies
-            return cells @ torch.eye(len(self.widths)).repeat_interleave(torch.tensor(self.widths), dim=1)
+            cell_of_bin = [cell for cell, width in enumerate(self.widths) for _ in range(width)]
+            return cells @ torch.eye(len(self.widths)).index_select(1, torch.tensor(cell_of_bin)).to(cells.dtype)
         counts = [count for _, count in self._runs]
         parts = zip(cells.split(counts, dim=3), self._runs, strict=True)
         return torch.cat([part[..., None].expand(*part.shape, width).flatten(3) for part, (width, _) in parts], dim=3)

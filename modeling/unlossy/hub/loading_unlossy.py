@@ -1,6 +1,6 @@
 """Finding and loading a model, by its name and for the machine that it runs on.
 
-A restorer runs in ONNX Runtime, or in PyTorch where there is a GPU or somebody asks for it. PyTorch and transformers
+A model runs in ONNX Runtime, or in PyTorch where there is a GPU or somebody asks for it. PyTorch and transformers
 take seconds to import: nothing here does so before it has to.
 """
 
@@ -10,6 +10,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from .onnx_unlossy import ONNX_FILE, OnnxModel, OutdatedExportError
+from .onnx_unlossy import OnnxAutoencoder, OnnxModel, OutdatedExportError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .modeling_unlossy import UnlossyModel
 
 Checkpoint = TypeVar("Checkpoint", bound="PreTrainedModel")
+Exported = TypeVar("Exported", OnnxModel, OnnxAutoencoder)
 
 SHIPPED_MODEL = str(Path(__file__).parents[1] / "checkpoints" / "unlossy-44khz")
 BACKENDS = ("auto", "onnx", "torch")
@@ -56,28 +58,53 @@ def load_model(
         ValueError: no such device or backend.
         ImportError: PyTorch is needed, and not installed.
     """
+    name = SHIPPED_MODEL if model is None else os.fspath(model)
+
+    def load_in_torch() -> UnlossyModel:
+        from .modeling_unlossy import UnlossyModel
+
+        return load_checkpoint(name, device, UnlossyModel)
+
+    return load_network(name, device, backend, threads, OnnxModel, load_in_torch)
+
+
+def load_network(
+    name: str,
+    device: str,
+    backend: str,
+    threads: int | None,
+    exported: type[Exported],
+    load_in_torch: Callable[[], Checkpoint],
+) -> Exported | Checkpoint:
+    """A model in the backend that is asked for, or that suits the machine; see [`load_model`].
+
+    Args:
+        name: Hub id or folder.
+        exported: the class for ONNX Runtime.
+        load_in_torch: loads it in PyTorch, which is imported by then.
+    """
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
     if backend == "onnx" and device not in ("auto", "cpu"):
         raise ValueError(f"ONNX Runtime runs on the CPU here, not on {device}: use --backend torch")
-    name = SHIPPED_MODEL if model is None else os.fspath(model)
+    missing = exported.files[0]
     if backend == "onnx" or (backend == "auto" and device in ("auto", "cpu") and not (device == "auto" and has_gpu())):
-        path = _find_export(name)
+        paths = _find_export(name, exported.files)
         try:
-            if path is not None:
-                return OnnxModel(path, threads)
+            if paths is not None:
+                found = exported(*paths, threads=threads)
+                found.config = replace(found.config, name_or_path=name)  # of the Hub's, not of a folder in the cache
+                return found
         except OutdatedExportError:
             if backend == "onnx" or importlib.util.find_spec("torch") is None:
                 raise
         if backend == "onnx":
-            raise ModelNotFoundError(f"{name}: no {ONNX_FILE} found there; make it with `unlossy-train export`")
+            raise ModelNotFoundError(f"{name}: no {missing} found there; make it with `unlossy-train export`")
     if importlib.util.find_spec("torch") is None:
-        reason = f"{name} has no usable {ONNX_FILE}" if backend == "auto" else "backend torch was asked for"
+        reason = f"{name} has no usable {missing}" if backend == "auto" else "backend torch was asked for"
         raise ImportError(f'{reason}, and PyTorch is not installed: pip install "unlossy[torch]"')
     import_transformers()  # before the class, so that it is registered there
-    from .modeling_unlossy import UnlossyModel
-
-    return load_checkpoint(name, device, UnlossyModel)
+    return load_in_torch()
 
 
 def import_transformers() -> None:
@@ -109,13 +136,13 @@ def has_gpu() -> bool:
     return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
-def _find_export(name: str) -> Path | None:
-    """The ONNX file of a folder or of a Hub repository, if it has one."""
+def _find_export(name: str, files: tuple[str, ...]) -> list[Path] | None:
+    """The ONNX files of a folder or of a Hub repository, if it has them."""
     if os.path.isdir(name):
-        path = Path(name) / ONNX_FILE
-        return path if path.exists() else None
+        paths = [Path(name) / file for file in files]
+        return paths if all(path.exists() for path in paths) else None
     try:
-        return Path(hf_hub_download(name, ONNX_FILE))
+        return [Path(hf_hub_download(name, file)) for file in files]
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError):
         return None  # the search for the checkpoint itself says what is missing
 
@@ -189,7 +216,7 @@ def ready_model(model: Any, load: Callable[[str | os.PathLike[str] | None], Any]
     return found
 
 
-def check_kind(model: PreTrainedModel | OnnxModel, kind: str) -> None:
+def check_kind(model: PreTrainedModel | OnnxModel | OnnxAutoencoder, kind: str) -> None:
     """
     Raises:
         ValueError: a model of another kind of `KINDS`.

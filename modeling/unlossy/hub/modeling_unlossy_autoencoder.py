@@ -257,8 +257,8 @@ class UnlossyAutoencoder(UnlossyAutoencoderPreTrainedModel):
         padding_mask: Tensor | None = None,
         num_samples: int | None = None,
         channels: int = 2,
-        detail: float = 1.0,
-        offset: int = 0,
+        detail: float | Tensor = 1.0,
+        offset: int | Tensor = 0,
     ) -> UnlossyAutoencoderDecoderOutput:
         """
         Args:
@@ -282,8 +282,8 @@ class UnlossyAutoencoder(UnlossyAutoencoderPreTrainedModel):
         input_values: Tensor,
         padding_mask: Tensor | None = None,
         labels: Tensor | None = None,
-        detail: float = 1.0,
-        offset: int = 0,
+        detail: float | Tensor = 1.0,
+        offset: int | Tensor = 0,
     ) -> UnlossyAutoencoderOutput:
         r"""
         Args:
@@ -343,15 +343,15 @@ class UnlossyAutoencoder(UnlossyAutoencoderPreTrainedModel):
         energy: Tensor,
         samples: int,
         channels: int,
-        detail: float,
-        offset: int,
+        detail: float | Tensor,
+        offset: int | Tensor,
         padding_mask: Tensor | None,
     ) -> Tensor:
         """An embedding, and the energy of cells decoded from it, to audio `(B, channels, samples)`."""
         envelope, waveform = embeddings.split([self.config.envelope_size, self.config.waveform_size], dim=2)
         chosen = self._choose(envelope, self.front_end.frame_mask(padding_mask, self.dtype))
         coefficients, deviation = self.waveform_coder.decode(waveform, chosen, energy)
-        if detail != 0:
+        if not isinstance(detail, float | int) or detail != 0:
             noise = self.front_end.noise(offset, embeddings.shape[1], embeddings.device)
             noise = mdct(noise, self.config.mdct_size)[:, : coefficients.shape[1]]
             coefficients = coefficients + detail * deviation * noise
@@ -365,12 +365,13 @@ class UnlossyAutoencoder(UnlossyAutoencoderPreTrainedModel):
 
 def grouped(x: Tensor, size: int, silence: float = 0.0) -> Tensor:
     """`(B, T, values)` to `(B, ⌈T / size⌉, size · values)`, filled up with `silence`."""
-    return nn.functional.pad(x, (0, 0, 0, -x.shape[1] % size), value=silence).unflatten(1, (-1, size)).flatten(2)
+    missing = (size - x.shape[1] % size) % size
+    return nn.functional.pad(x, (0, 0, 0, missing), value=silence).unflatten(1, (-1, size)).flatten(2)
 
 
 def ungrouped(x: Tensor, size: int, frames: int) -> Tensor:
     """The inverse of [`grouped`]: `(B, ⌈frames / size⌉, size · values)` to `(B, frames, values)`."""
-    return x.unflatten(2, (size, -1)).flatten(1, 2)[:, :frames]
+    return x.unflatten(2, (size, -1)).flatten(1, 2).narrow(1, 0, frames)
 
 
 def _normalised(size_in: int, size_out: int) -> nn.Sequential:

@@ -248,27 +248,35 @@ def mdct(audio: Tensor, hop_length: int) -> Tensor:
     """
     frames = num_frames(audio.shape[2], hop_length)
     padded = nn.functional.pad(audio, (hop_length, frames * hop_length - audio.shape[2]))
-    windows = padded.unfold(2, 2 * hop_length, hop_length)  # (B, C, T, 2 · hop)
+    hops = padded.unflatten(2, (-1, hop_length))
+    windows = torch.cat([hops[:, :, :-1], hops[:, :, 1:]], dim=3)  # (B, C, T, 2 · hop)
     with torch.autocast(audio.device.type, enabled=False):  # samples need all their bits
-        return (windows @ _mdct_basis(hop_length).to(audio.device)).transpose(1, 2)
+        return (windows @ _mdct_basis(hop_length, audio.device)).transpose(1, 2)
 
 
 def imdct(coefficients: Tensor, samples: int) -> Tensor:
     """The inverse of [`mdct`]: `(B, T, C, hop_length)` to `(B, C, samples)`."""
     hop_length = coefficients.shape[3]
     with torch.autocast(coefficients.device.type, enabled=False):
-        windows = coefficients.transpose(1, 2) @ _mdct_basis(hop_length).to(coefficients.device).T
-    first, second = windows.split(hop_length, dim=3)
-    return (second[:, :, :-1] + first[:, :, 1:]).flatten(2)[:, :, :samples]
+        windows = coefficients.transpose(1, 2) @ _mdct_basis(hop_length, coefficients.device).T
+    return (windows[:, :, :-1, hop_length:] + windows[:, :, 1:, :hop_length]).flatten(2).narrow(2, 0, samples)
 
 
-@cached_tensor
-def _mdct_basis(hop_length: int) -> Tensor:
+def _mdct_basis(hop_length: int, device: torch.device) -> Tensor:
     """Window times cosines, `(2 · hop_length, hop_length)`."""
+    if torch.compiler.is_exporting():  # made when the file is loaded, which is smaller by eight megabytes for that
+        return _make_mdct_basis(hop_length)
+    return _cached_mdct_basis(hop_length).to(device)
+
+
+def _make_mdct_basis(hop_length: int) -> Tensor:
     time = torch.arange(2 * hop_length, dtype=torch.float64)[:, None] + 0.5
     frequency = torch.arange(hop_length) + 0.5
     window = torch.sin(math.pi * time / (2 * hop_length)) * math.sqrt(2 / hop_length)
     return (window * torch.cos(math.pi / hop_length * (time + hop_length / 2) * frequency)).float()
+
+
+_cached_mdct_basis = cached_tensor(_make_mdct_basis)
 
 
 def phase_advance(bins: Spectrum) -> Spectrum:

@@ -1,4 +1,4 @@
-"""The exported restorer: PyTorch's samples, block by block as at once, and never of another checkpoint."""
+"""The exported networks: PyTorch's samples, block by block as at once, and never of another checkpoint."""
 
 import subprocess
 import sys
@@ -10,11 +10,22 @@ import soundfile
 import torch
 from signals import RATE, notes, read
 
-from unlossy import SHIPPED_MODEL, OnnxModel, UnlossyModel, load_model, restore
+from unlossy import (
+    SHIPPED_AUTOENCODER,
+    SHIPPED_MODEL,
+    OnnxAutoencoder,
+    OnnxModel,
+    UnlossyAutoencoder,
+    UnlossyModel,
+    decode,
+    encode,
+    load_autoencoder,
+    load_model,
+    restore,
+)
 from unlossy.codecs import degrade
-from unlossy.hub.onnx_unlossy import ONNX_FILE, OutdatedExportError
-
-SHIPPED = Path(SHIPPED_MODEL)
+from unlossy.embedding import fingerprint_of, from_bytes, to_bytes
+from unlossy.hub.onnx_unlossy import DECODER_FILE, ENCODER_FILE, ONNX_FILE, OutdatedExportError
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +73,68 @@ def test_the_package_alone_decides_for_onnx_on_a_cpu() -> None:
         load_model(device="cuda", backend="onnx")
 
 
-def copy_shipped(folder: Path) -> Path:
-    for name in ("config.json", "model.safetensors", "preprocessor_config.json", ONNX_FILE):
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes((SHIPPED / name).read_bytes())
+@pytest.fixture(scope="module")
+def coder() -> OnnxAutoencoder:
+    model = load_autoencoder(device="cpu")
+    assert isinstance(model, OnnxAutoencoder)
+    return model
+
+
+@pytest.fixture(scope="module")
+def coder_in_torch() -> UnlossyAutoencoder:
+    model = load_autoencoder(device="cpu", backend="torch")
+    assert isinstance(model, UnlossyAutoencoder)
+    return model
+
+
+@pytest.mark.parametrize(("channels", "samples"), [(2, 3 * RATE + 123), (1, 2 * RATE), (2, 1)])
+def test_embeddings_are_those_of_pytorch(
+    coder: OnnxAutoencoder, coder_in_torch: UnlossyAutoencoder, channels: int, samples: int
+) -> None:
+    audio = notes(4 * RATE)[:channels, :samples]
+    given, wanted = (encode(audio, model, sampling_rate=RATE) for model in (coder, coder_in_torch))
+    size = coder.config.envelope_size
+    # Equal, so that both choose the same coefficients.
+    np.testing.assert_array_equal(given.values[..., :size], wanted.values[..., :size])
+    np.testing.assert_allclose(given.values[..., size:], wanted.values[..., size:], atol=1e-4)
+    np.testing.assert_array_equal(given.envelope_steps, wanted.envelope_steps)
+    assert given.fingerprint == wanted.fingerprint == fingerprint_of(coder)
+    assert given.model == wanted.model == "unlossy-44khz-autoencoder"
+    assert np.abs(given.values[..., size:]).max() > 0.1
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize("detail", [0.0, 1.0])
+def test_either_backend_decodes_embeddings_of_the_other(
+    coder: OnnxAutoencoder, coder_in_torch: UnlossyAutoencoder, channels: int, detail: float
+) -> None:
+    audio = np.tile(notes(2 * RATE + 321), (3, 1))[:channels]
+    for encoder in (coder, coder_in_torch):
+        embedding = from_bytes(to_bytes(encode(audio, encoder, sampling_rate=RATE), bits=8))
+        given, wanted = (np.asarray(decode(embedding, model, detail=detail).audio) for model in (coder, coder_in_torch))
+        assert given.shape == audio.shape
+        assert np.abs(given).max() > 0.1
+        np.testing.assert_allclose(given, wanted, atol=3e-5)
+
+
+def test_blocks_of_an_embedding_are_those_of_the_whole(coder: OnnxAutoencoder) -> None:
+    audio = notes(8 * RATE)
+    whole, blocks = (encode(audio, coder, sampling_rate=RATE, block_seconds=seconds) for seconds in (60, 1))
+    np.testing.assert_allclose(blocks.values, whole.values, atol=1e-4)
+    at_once, in_blocks = (np.asarray(decode(whole, coder, block_seconds=seconds).audio) for seconds in (60, 1))
+    np.testing.assert_allclose(in_blocks, at_once, atol=1e-5)
+
+
+def test_audio_beyond_reason_is_refused(coder: OnnxAutoencoder) -> None:
+    with pytest.raises(ValueError, match="times full scale"):
+        encode(np.full((2, 5000), 3e38, np.float32), coder, sampling_rate=RATE)
+
+
+def copy_shipped(folder: Path, shipped: str = SHIPPED_MODEL) -> Path:
+    for name in ("config.json", "model.safetensors", "preprocessor_config.json", ONNX_FILE, ENCODER_FILE, DECODER_FILE):
+        if Path(shipped, name).exists():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(Path(shipped, name).read_bytes())
     return folder
 
 
@@ -78,6 +147,17 @@ def test_an_export_of_other_weights_is_not_used(tmp_path: Path) -> None:
     assert isinstance(load_model(folder, "cpu"), UnlossyModel)
     with pytest.raises(OutdatedExportError, match="is of another checkpoint: run `unlossy-train export"):
         load_model(folder, backend="onnx")
+
+
+def test_an_autoencoder_of_other_weights_is_not_used(tmp_path: Path) -> None:
+    folder = copy_shipped(tmp_path, SHIPPED_AUTOENCODER)
+    assert isinstance(load_autoencoder(folder, "cpu"), OnnxAutoencoder)
+    model = UnlossyAutoencoder.from_pretrained(folder)
+    torch.nn.init.zeros_(model.envelope_coder.widest.bias)
+    model.save_pretrained(folder)
+    assert isinstance(load_autoencoder(folder, "cpu"), UnlossyAutoencoder)
+    with pytest.raises(OutdatedExportError, match="is of another checkpoint: run `unlossy-train export"):
+        load_autoencoder(folder, backend="onnx")
 
 
 def test_an_export_of_another_calibration_is_not_used(tmp_path: Path) -> None:
@@ -94,7 +174,7 @@ def test_a_damaged_export_is_named(tmp_path: Path) -> None:
         load_model(folder, backend="onnx")
 
 
-def test_restoring_a_file_imports_neither_torch_nor_transformers(tmp_path: Path) -> None:
+def test_commands_import_neither_torch_nor_transformers(tmp_path: Path) -> None:
     code = """
 import sys
 from unlossy_cli import main
@@ -103,6 +183,13 @@ assert not {"torch", "transformers"} & set(sys.modules), "torch or transformers 
 """
     source = tmp_path / "song.wav"
     soundfile.write(source, notes(RATE).T, RATE)
-    for arguments in (["restore", str(source)], ["info", str(source)], ["restore", str(source), "-o", "-"]):
+    for arguments in (
+        ["restore", str(source)],
+        ["info", str(source)],
+        ["restore", str(source), "-o", "-"],
+        ["encode", str(source)],
+        ["decode", str(tmp_path / "song.embedding.safetensors")],
+        ["similar", str(source), str(tmp_path)],
+    ):
         done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True)
         assert done.returncode == 0, done.stderr.decode()

@@ -19,7 +19,7 @@ import torch
 from accelerate.state import AcceleratorState, GradientState
 from signals import TINY, TINY_AUTOENCODER
 
-from unlossy import UnlossyConfig, UnlossyModel, load_autoencoder
+from unlossy import UnlossyAutoencoder, UnlossyConfig, UnlossyModel
 from unlossy_training.fit import fit
 from unlossy_training.pairs.segments import load_pairs
 
@@ -174,7 +174,7 @@ def test_a_compressor_trains_on_clean_audio(tiny_pairs: Path, tmp_path: Path) ->
         validation_clips=1,
         model=json.dumps({"model_type": "unlossy_autoencoder"} | TINY_AUTOENCODER),
     )
-    assert load_autoencoder(tmp_path).config.hidden_sizes == (24, 16)
+    assert UnlossyAutoencoder.from_pretrained(tmp_path).config.hidden_sizes == (24, 16)
     assert "validation_si_sdr_0" in log[-1]
 
 

@@ -26,6 +26,7 @@ from unlossy import (
     UnlossyModel,
     decode,
     encode,
+    load_autoencoder,
     load_embedding,
     load_model,
     restore,
@@ -101,8 +102,8 @@ def stage(checkpoint: Path, folder: Path, evaluation: dict[str, Any], recordings
         extractor.save_pretrained(folder)
     if (checkpoint / ONNX_FOLDER).is_dir():
         shutil.copytree(checkpoint / ONNX_FOLDER, folder / ONNX_FOLDER)
-        if isinstance(model, UnlossyModel):
-            load_model(folder, backend="onnx")  # refuses an export of other weights
+        load_exported = load_model if isinstance(model, UnlossyModel) else load_autoencoder
+        load_exported(folder, backend="onnx")  # refuses an export of other weights
     if (checkpoint / record.FILE).exists():
         shutil.copyfile(checkpoint / record.FILE, folder / record.FILE)
     saved.write(folder / saved.FILE, evaluation)
