@@ -295,13 +295,16 @@ def _change(
     block: np.ndarray, position: int, groups: list[list[int]], model: UnlossyModel | OnnxModel, detail: float
 ) -> np.ndarray:
     """What the network changes in `(channels, samples)` that start at `position` of the whole."""
-    change = np.empty_like(block)
+    change = np.zeros_like(block)
+    silent = digital_silence(block, round(SHORTEST_SILENCE * model.config.sampling_rate))
+    if silent.all():
+        return change  # such as what stands for a pause of half an hour
     run = model if isinstance(model, OnnxModel) else functools.partial(_run_in_torch, model)
     for group in groups:
         change[group] = run(block[group], detail, position) - block[group]
     if not np.isfinite(change).all():
         raise ValueError(f"the samples reach {np.abs(block).max():g} times full scale, too much for the network")
-    change[digital_silence(block, round(SHORTEST_SILENCE * model.config.sampling_rate))] = 0
+    change[silent] = 0
     return change
 
 

@@ -133,8 +133,9 @@ def read_tags(
     try:
         if reader is not None:
             reader(file, found)
-    except mutagen.MutagenError as error:
-        found.remarks.append(f"some of its tags may be lost, which are damaged: {error}")
+    except (mutagen.MutagenError, MemoryError) as error:  # mutagen reads as much as a damaged length says
+        reason = error if isinstance(error, mutagen.MutagenError) else "they claim more than there is memory for"
+        found.remarks.append(f"some of its tags may be lost, which are damaged: {reason}")
         reader = None
     texts, code_page = _decode(flat.values())
     _complete(found, dict(zip(flat, texts, strict=True)))
