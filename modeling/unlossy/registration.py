@@ -1,6 +1,8 @@
 """The classes that need PyTorch and transformers, registered there: the restorer with `AutoModel` and
 `pipeline("audio-to-audio", …)`, the autoencoder with `AutoModel` and `AutoModelForAudioTokenization`."""
 
+# ruff: noqa: F401  # `unlossy` hands all of them on
+
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForAudioTokenization
 from transformers.pipelines import PIPELINE_REGISTRY
 
@@ -30,19 +32,3 @@ UnlossyAutoencoderConfig.register_for_auto_class()
 UnlossyModel.register_for_auto_class("AutoModel")
 UnlossyAutoencoder.register_for_auto_class("AutoModelForAudioTokenization")
 UnlossyFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
-
-__all__ = [
-    "UnlossyAutoencoder",
-    "UnlossyAutoencoderConfig",
-    "UnlossyAutoencoderDecoderOutput",
-    "UnlossyAutoencoderEncoderOutput",
-    "UnlossyAutoencoderOutput",
-    "UnlossyAutoencoderPreTrainedModel",
-    "UnlossyConfig",
-    "UnlossyEncoderOutput",
-    "UnlossyFeatureExtractor",
-    "UnlossyModel",
-    "UnlossyOutput",
-    "UnlossyPipeline",
-    "UnlossyPreTrainedModel",
-]

@@ -24,7 +24,9 @@ Signal processing:
 
 From file to file:
 
-* `restoration_unlossy`: `restore`, `load_model`, and what a result is.
+* `restoration_unlossy`: `restore`, `restore_stream`, and what a result is.
+* `loading_unlossy`: a model by its name, in ONNX Runtime or in PyTorch.
+* `onnx_unlossy`: both networks as `unlossy-train export` wrote them, without PyTorch.
 * `streaming_unlossy`: sources, stages and sinks of blocks.
 * `source_unlossy`: bytes and file objects as input.
 * `audio_unlossy`: reading audio files block by block.
