@@ -80,8 +80,11 @@ class OnnxModel:
 
         Returns:
             `np.ndarray` of the same shape.
+
+        Raises:
+            ValueError: `offset` is no such multiple.
         """
-        inputs = {"input_values": _to_stereo(audio, self.config.hop_length), **_scalars(detail, offset)}
+        inputs = {"input_values": _to_stereo(audio, self.config.hop_length), **_scalars(detail, offset, self.config)}
         return _from_stereo(self.session.run(None, inputs)[0], *audio.shape)
 
 
@@ -147,7 +150,7 @@ class OnnxAutoencoder:
         Returns:
             `np.ndarray` of shape `(channels, samples)`.
         """
-        inputs = {"embeddings": embeddings[None], **_scalars(detail, offset)}
+        inputs = {"embeddings": embeddings[None], **_scalars(detail, offset, self.config)}
         return _from_stereo(self._decoder.run(None, inputs)[0], channels, samples)
 
 
@@ -190,7 +193,13 @@ def _from_stereo(audio: np.ndarray, channels: int, samples: int) -> np.ndarray:
     return stereo if channels == 2 else stereo.mean(axis=0, keepdims=True)
 
 
-def _scalars(detail: float, offset: int) -> dict[str, np.ndarray]:
+def _scalars(detail: float, offset: int, config: OnnxConfig) -> dict[str, np.ndarray]:
+    """
+    Raises:
+        ValueError: blocks can't start there.
+    """
+    if offset % config.block_alignment:
+        raise ValueError(f"offset must be a multiple of {config.block_alignment} samples, got {offset}.")
     return {"detail": np.array(detail, np.float32), "offset": np.array(offset, np.int64)}
 
 

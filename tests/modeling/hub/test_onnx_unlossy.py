@@ -138,6 +138,11 @@ def copy_shipped(folder: Path, shipped: str = SHIPPED_MODEL) -> Path:
     return folder
 
 
+def test_a_block_must_start_on_the_grid(exported: OnnxModel) -> None:
+    with pytest.raises(ValueError, match="offset must be a multiple of 2048 samples, got 1000"):
+        exported(notes(4096), offset=1000)
+
+
 def test_an_export_of_other_weights_is_not_used(tmp_path: Path) -> None:
     folder = copy_shipped(tmp_path)
     assert isinstance(load_model(folder, "cpu"), OnnxModel)
